@@ -1,0 +1,34 @@
+# Every target sets up what it needs on a machine that has Python 3.11+ and make, and nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: audit test lint bench clean
+.DELETE_ON_ERROR:
+
+audit: $(READY) ## audit polyref.nn and the gallery; documents and an index under reports/
+	$(BIN)/polyref gallery --out reports/latest
+
+test: $(READY) ## the whole test suite
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: $(READY) ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY) ## rates of the reference, the model and the losses, as ratios in one interleaved run
+	$(BIN)/python -m polyref.bench
+
+# torch goes first and alone: its pin keeps pip from looking for a build with a GPU runtime.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "polyref needs Python 3.11 or newer; run make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt hatchling editables
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -c constraints.txt -e '.[dev]'
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,159 @@
+"""An enclosure: a midpoint and a radius that certainly contain the exact result.
+
+Both are dyadic with unbounded exponents, so exp(-1e38) and 1 - 1e-300 are as ordinary as 0.5, and neither engine's
+number type leaks out of the reference.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+from mpmath.libmp import from_man_exp, from_str, mpf_abs, mpf_sub, to_str
+
+from polyref.formats import Dyadic, Format
+
+#: Radii more than this many binary places below their midpoint are widened to it, so that sums stay small.
+_GAP = 1 << 16
+
+ZERO = Dyadic(0, 0)
+
+
+@dataclass(frozen=True)
+class Enclosure:
+    """The set of numbers within ``rad`` of ``mid``; or, with ``special`` set, exactly that infinity or NaN.
+
+    An exact result is infinite where an impossible class is the target, and undefined (NaN) where a mean has nothing
+    to divide by.
+    """
+
+    mid: Dyadic
+    rad: Dyadic
+    special: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.mid.man and self.rad.man and self.rad.magnitude < self.mid.magnitude - _GAP:
+            object.__setattr__(self, "rad", Dyadic(1, self.mid.magnitude - _GAP))
+
+    @classmethod
+    def exactly(cls, value: float) -> Enclosure:
+        """The enclosure that holds one float and nothing else."""
+        if math.isfinite(value):
+            return cls(Dyadic.from_float(value), ZERO)
+        return cls(ZERO, ZERO, value)
+
+    @property
+    def lower(self) -> Dyadic:
+        """The smallest number in the enclosure, exact."""
+        return self.mid.plus(self.rad.negated())
+
+    @property
+    def upper(self) -> Dyadic:
+        """The largest number in the enclosure, exact."""
+        return self.mid.plus(self.rad)
+
+    def overlaps(self, other: Enclosure) -> bool:
+        """Whether the two have a number in common, as two enclosures of one exact result must."""
+        if self.special is not None or other.special is not None:
+            return repr(self.special) == repr(other.special)
+        return self.lower.compare(other.upper) <= 0 and other.lower.compare(self.upper) <= 0
+
+    def contains(self, value: Fraction | float) -> bool:
+        """Whether a rational number lies in the enclosure."""
+        if self.special is not None:
+            return repr(float(value)) == repr(self.special)
+        exact = Fraction(value)
+        return _fraction(self.lower) <= exact <= _fraction(self.upper)
+
+    def rounded(self, fmt: Format) -> float | None:
+        """The exact result rounded correctly to a format, or None while a rounding boundary lies in the enclosure."""
+        if self.special is not None:
+            return self.special
+        low, high = fmt.round(self.lower), fmt.round(self.upper)
+        return low if low == high or (math.isnan(low) and math.isnan(high)) else None
+
+    def bits(self) -> float:
+        """How many bits of the midpoint are certain: -log2(rad / |mid|); infinite for an exact result."""
+        if self.special is not None or self.rad.man == 0:
+            return math.inf
+        if self.mid.man == 0:
+            return -math.inf
+        return self.mid.magnitude - self.rad.magnitude
+
+    def __float__(self) -> float:
+        """The midpoint rounded to binary64: for charts and messages, never for a verdict."""
+        return self.special if self.special is not None else float(self.mid)
+
+    def decimal(self, digits: int) -> tuple[str, str]:
+        """Midpoint and radius in decimal; the radius covers the rounding of the midpoint to ``digits`` too.
+
+        The midpoint is printed to exactly ``digits`` significant digits, trailing zeros kept.
+        """
+        if self.special is not None:
+            return str(self.special), "0"
+        if self.mid.man == 0:
+            return "0.0", _decimal_up(self.rad)
+        mid = to_str(from_man_exp(self.mid.man, self.mid.exp), digits, strip_zeros=False)
+        precision = max(self.mid.man.bit_length(), 4 * digits) + 64
+        _, man, exp, _ = mpf_abs(mpf_sub(from_str(mid, precision), from_man_exp(self.mid.man, self.mid.exp), precision))
+        # Reading the decimal back rounds once, and so does the difference: one bit covers both.
+        cut = Dyadic(int(man) + 1, exp) if man else ZERO
+        return mid, _decimal_up(self.rad.plus(cut) if cut.man and self.rad.man else (cut if cut.man else self.rad))
+
+
+def ulp_error(observed: float, exact: Enclosure, fmt: Format) -> float:
+    """The distance of ``observed`` from the exact result in ulps of ``fmt`` at the exact result, fractional.
+
+    Results beyond the range saturate at the number after the largest finite one, so an overflow that is right costs
+    nothing and one that is wrong costs what it should. NaN is infinitely far from everything but NaN.
+    """
+    return float(error_over(observed, exact, fmt, None))
+
+
+def error_over(observed: float, exact: Enclosure, fmt: Format, radius: float | None) -> float:
+    """|observed - exact| in units of ``radius``, or in ulps where it is None; upper bound over the enclosure."""
+    special = exact.special
+    if math.isnan(observed) or (special is not None and math.isnan(special)):
+        return 0.0 if math.isnan(observed) and special is not None and math.isnan(special) else math.inf
+    ceiling = fmt.ceiling
+    truth = _saturate(_with_sign(ceiling, special) if special is not None else exact.mid, ceiling)
+    seen = _saturate(_with_sign(ceiling, observed) if math.isinf(observed) else Dyadic.from_float(observed), ceiling)
+    rad = exact.rad if special is None and truth == exact.mid else ZERO
+    floor = fmt.emin - 4 * fmt.precision - 64  # far below the smallest subnormal: as good as zero, and sums stay small
+    truth_kept = truth if truth.man and truth.magnitude > floor else ZERO
+    rad_kept = rad if rad.man == 0 or rad.magnitude > floor - 64 else Dyadic(1, floor - 64)
+    error = seen.plus(truth_kept.negated()).absolute().plus(rad_kept)
+    if error.man == 0:
+        return 0.0
+    if radius is None:
+        unit = fmt.ulp(truth)
+        return float(Dyadic(error.man, error.exp - unit.exp))
+    if math.isinf(radius):
+        return 0.0
+    if radius == 0.0:
+        return math.inf
+    scale = Dyadic.from_float(radius)
+    shift = scale.man.bit_length() + 64
+    return float(Dyadic((error.man << shift) // scale.man, error.exp - scale.exp - shift))
+
+
+def _with_sign(value: Dyadic, sign: float) -> Dyadic:
+    return value if sign > 0 else value.negated()
+
+
+def _saturate(value: Dyadic, ceiling: Dyadic) -> Dyadic:
+    if value.absolute().compare(ceiling) <= 0:
+        return value
+    return ceiling if value.man > 0 else ceiling.negated()
+
+
+def _decimal_up(value: Dyadic) -> str:
+    """Three significant digits, at least the value."""
+    if value.man == 0:
+        return "0"
+    return str(to_str(from_man_exp(value.man * 129, value.exp - 7), 3))  # 129/128 exceeds the rounding to 3 digits
+
+
+def _fraction(value: Dyadic) -> Fraction:
+    return Fraction(value.man) * Fraction(2) ** value.exp

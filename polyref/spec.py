@@ -1,0 +1,149 @@
+"""The mathematics of one PolyLoss, without a dtype in it.
+
+With Pt the probability that the link gives to the target, x = 1 - Pt and w the target's class weight,
+
+    l = w [ -x^gamma log Pt + sum_{j=1..N} eps_j x^(gamma+j) ]            (Leng et al., ICLR 2022, arXiv 2204.12511)
+
+is the whole-loss law, ``weighting="both"``. The other laws that are met in the wild are
+
+    ce_only      -w x^gamma log Pt + sum_j eps_j x^(gamma+j)
+    rescaled_p   -w x^gamma log Pt + sum_j eps_j x^gamma (1 - Pt w/mu)^j,     mu the mean of the weight vector.
+
+All of them are one :class:`Response` with three factors in it, and the reference evaluates Responses.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+from functools import cached_property
+from math import comb
+
+from polyref.errors import UsageError
+
+
+class Link(StrEnum):
+    """How logits become probabilities."""
+
+    SOFTMAX = "softmax"
+    #: Every logit is its own two-class problem: Pt is p for the target class and 1 - p for the others.
+    SIGMOID = "sigmoid"
+
+
+class Weighting(StrEnum):
+    """Which parts of the loss the class weight multiplies."""
+
+    BOTH = "both"
+    CE_ONLY = "ce_only"
+    RESCALED_P = "rescaled_p"
+
+
+class Reduction(StrEnum):
+    """What becomes of the losses of a batch."""
+
+    NONE = "none"
+    SUM = "sum"
+    #: torch's mean. Softmax with index targets: sum w l / sum w; with soft targets: divide by the number of rows.
+    #: Sigmoid: divide by the number of elements, as binary_cross_entropy_with_logits does.
+    MEAN = "mean"
+    #: Divide by the number of rows that are not ignored, weights or not.
+    MEAN_OVER_SAMPLES = "mean_over_samples"
+
+
+@dataclass(frozen=True)
+class Response:
+    """One class's loss as a function of Pt:  A x^gamma (-log Pt) + B x^gamma sum_j eps_j (1 - r Pt)^j.
+
+    Attributes:
+        log_weight: A, the factor on the logarithm.
+        poly_weight: B, the factor on the polynomial.
+        rescale: r, the factor on Pt inside the polynomial; 1 but for the rescaled law.
+        epsilon: eps_1, ..., eps_N.
+        gamma: the focal exponent, at least 0.
+    """
+
+    log_weight: Fraction
+    poly_weight: Fraction
+    rescale: Fraction
+    epsilon: tuple[Fraction, ...]
+    gamma: Fraction
+
+    @cached_property
+    def coefficients(self) -> tuple[Fraction, ...]:
+        """C_0, ..., C_N with  B sum_j eps_j (1 - r Pt)^j = sum_i C_i x^i,  exact.
+
+        With r = 1 this is C_i = B eps_i; otherwise 1 - r Pt = (1 - r) + r x is expanded by the binomial theorem.
+        """
+        r = self.rescale
+        result = [Fraction(0)] * (len(self.epsilon) + 1)
+        for j, eps in enumerate(self.epsilon, start=1):
+            if r == 1:
+                result[j] += self.poly_weight * eps
+                continue
+            for i in range(j + 1):
+                result[i] += self.poly_weight * eps * comb(j, i) * (1 - r) ** (j - i) * r**i
+        return tuple(result)
+
+    def series_coefficient(self, j: int) -> Fraction:
+        """The coefficient of x^(gamma+j) in the expansion of the loss about Pt = 1: A/j + C_j."""
+        c = self.coefficients[j] if j < len(self.coefficients) else Fraction(0)
+        return c if j == 0 else c + self.log_weight / j
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One loss of the PolyLoss family.
+
+    Attributes:
+        link: softmax or sigmoid.
+        epsilon: eps_1, ..., eps_N; empty for plain cross-entropy.
+        gamma: the focal exponent, finite and at least 0.
+        weighting: which parts the class weight multiplies.
+        smoothing: label smoothing in [0, 1], as torch defines it: the target becomes a soft one.
+        reduction: none, sum, mean or mean_over_samples.
+        alpha: for the sigmoid link, the factor on the logarithm for the target class, 1 - alpha for the others
+            (Lin et al., ICCV 2017); None for no such factor.
+        polynomial_link: the link of the polynomial where it is not the logarithm's; then the polynomial is the mean
+            over classes of its elements. No paper's loss, but published code does it.
+
+    Raises:
+        UsageError: for a parameter outside its range.
+    """
+
+    link: Link = Link.SOFTMAX
+    epsilon: tuple[float, ...] = (1.0,)
+    gamma: float = 0.0
+    weighting: Weighting = Weighting.BOTH
+    smoothing: float = 0.0
+    reduction: Reduction = Reduction.NONE
+    alpha: float | None = None
+    polynomial_link: Link | None = None
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.gamma) or self.gamma < 0:
+            raise UsageError(f"gamma {self.gamma!r} is not allowed: give a finite number, at least 0")
+        for j, eps in enumerate(self.epsilon, start=1):
+            if not math.isfinite(eps):
+                raise UsageError(f"epsilon_{j} is {eps!r}: give a finite number")
+        if not 0 <= self.smoothing <= 1:
+            raise UsageError(f"smoothing {self.smoothing!r} is not allowed: give a number from 0 to 1")
+
+    def response(self, weight: Fraction, mean_weight: Fraction, *, positive: bool = True) -> Response:
+        """The response of a class with this weight; ``positive`` is False for a sigmoid element that is no target.
+
+        Raises:
+            UsageError: for the rescaled law with weights whose mean is zero.
+        """
+        log_weight = weight
+        poly_weight = weight if self.weighting is Weighting.BOTH else Fraction(1)
+        if self.alpha is not None:
+            log_weight *= Fraction(self.alpha) if positive else 1 - Fraction(self.alpha)
+        rescale = Fraction(1)
+        if self.weighting is Weighting.RESCALED_P:
+            if mean_weight == 0:
+                raise UsageError("the weights have mean 0, and the rescaled law divides by it: give other weights")
+            rescale = weight / mean_weight
+        epsilon = tuple(Fraction(e) for e in self.epsilon)
+        return Response(log_weight, poly_weight, rescale, epsilon, Fraction(self.gamma))

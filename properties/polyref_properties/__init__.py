@@ -1,0 +1,3 @@
+"""The laws of PolyLoss, by theme."""
+
+ALL: tuple[object, ...] = ()
