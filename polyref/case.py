@@ -36,7 +36,7 @@ class Case:
     spec: Spec
     format: Format
     logits: tuple[Row, ...]
-    target: tuple[int, ...] | tuple[Row, ...]
+    target: tuple[int | Row, ...]
     weight: Row | None = None
     ignore_index: int = -100
 
@@ -168,7 +168,7 @@ class Case:
                 spec=spec,
                 format=named(data["format"]),
                 logits=tuple(_hex_row(row) for row in data["logits"]),
-                target=target,  # type: ignore[arg-type]
+                target=target,
                 weight=None if data["weight"] is None else _hex_row(data["weight"]),
                 ignore_index=int(data["ignore_index"]),
             )
