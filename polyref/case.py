@@ -43,6 +43,10 @@ class Case:
     def __post_init__(self) -> None:
         if not self.logits or not self.logits[0]:
             raise UsageError("the batch is empty: give at least one row of at least one logit")
+        # Whole numbers are welcome, and kept as the floats that they are.
+        object.__setattr__(self, "logits", tuple(tuple(map(float, row)) for row in self.logits))
+        if self.weight is not None:
+            object.__setattr__(self, "weight", tuple(map(float, self.weight)))
         classes = self.classes
         for i, row in enumerate(self.logits):
             if len(row) != classes:
@@ -118,6 +122,25 @@ class Case:
     def weights(self) -> tuple[Fraction, ...]:
         """The exact class weights, ones where none were given."""
         return tuple(Fraction(w) for w in self.weight) if self.weight is not None else (Fraction(1),) * self.classes
+
+    @property
+    def denominator(self) -> Fraction | None:
+        """What the reduction divides the sum by; None where there is no reduction, 0 where a mean is undefined.
+
+        torch's conventions: see :class:`polyref.spec.Reduction`.
+        """
+        reduction = self.spec.reduction
+        if reduction is Reduction.NONE:
+            return None
+        if reduction is Reduction.SUM:
+            return Fraction(1)
+        kept = [t for i, t in enumerate(self.target) if not self.ignored(i)]
+        if reduction is Reduction.MEAN and self.spec.link is Link.SIGMOID:
+            return Fraction(len(kept) * self.classes)
+        if reduction is Reduction.MEAN and not self.soft:
+            weights = self.weights
+            return sum((weights[t] for t in kept if isinstance(t, int)), Fraction(0))
+        return Fraction(len(kept))
 
     def with_spec(self, **changes: Any) -> Case:
         """The same input under another spec."""

@@ -15,10 +15,10 @@ All of them are one :class:`Response` with three factors in it, and the referenc
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import comb
 
 from polyref.errors import UsageError
@@ -93,6 +93,22 @@ class Response:
 
 
 @dataclass(frozen=True)
+class Responses:
+    """The responses of every class of one case.
+
+    Attributes:
+        positive: C responses of a class that is the target.
+        negative: C responses of a sigmoid element that is not.
+        mixed: where the polynomial has a link of its own, the C pairs (positive, negative) of its elements, whose
+            mean is added; ``positive`` is then the logarithm alone. Else empty.
+    """
+
+    positive: tuple[Response, ...]
+    negative: tuple[Response, ...]
+    mixed: tuple[tuple[Response, Response], ...] = ()
+
+
+@dataclass(frozen=True)
 class Spec:
     """One loss of the PolyLoss family.
 
@@ -145,5 +161,32 @@ class Spec:
             if mean_weight == 0:
                 raise UsageError("the weights have mean 0, and the rescaled law divides by it: give other weights")
             rescale = weight / mean_weight
-        epsilon = tuple(Fraction(e) for e in self.epsilon)
+        epsilon = () if self.mixed else tuple(Fraction(e) for e in self.epsilon)
         return Response(log_weight, poly_weight, rescale, epsilon, Fraction(self.gamma))
+
+    @property
+    def mixed(self) -> bool:
+        """Whether the polynomial has a link of its own."""
+        return self.polynomial_link is not None and self.polynomial_link is not self.link
+
+    @lru_cache(maxsize=4096)  # noqa: B019 - specs are small values, and the same few are asked for millions of times
+    def responses(self, weight: tuple[float, ...] | None, classes: int) -> Responses:
+        """The responses of all classes under a weight vector (None: all ones).
+
+        Raises:
+            UsageError: for a polynomial link that polyref does not know how to combine with the link.
+        """
+        weights = tuple(Fraction(w) for w in weight) if weight is not None else (Fraction(1),) * classes
+        mean = sum(weights, Fraction(0)) / classes
+        positive = tuple(self.response(w, mean) for w in weights)
+        negative = tuple(self.response(w, mean, positive=False) for w in weights)
+        if not self.mixed:
+            return Responses(positive, negative)
+        if self.link is not Link.SOFTMAX:
+            raise UsageError("polynomial_link is understood beside link softmax only: leave it out")
+        polynomial = replace(self, link=Link.SIGMOID, polynomial_link=None, alpha=None)
+
+        def alone(w: Fraction) -> Response:
+            return replace(polynomial.response(w, mean), log_weight=Fraction(0))
+
+        return Responses(positive, negative, tuple((alone(w), alone(w)) for w in weights))
