@@ -1,0 +1,356 @@
+"""The one versioned document of an audit; every report is drawn from it and from nothing else.
+
+The JSON is strict: an unknown field, a missing one or a wrong type is an error, and so is a document of another
+schema. JSON has no infinities and no NaN, so a float that is one travels as the string "inf", "-inf" or "nan".
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+
+import msgspec
+
+from polyref.errors import UsageError
+from polyref.report.files import why, write_atomically
+from polyref.report.words import visible
+
+SCHEMA: Literal["polyref-audit/1"] = "polyref-audit/1"
+
+#: No honest document comes near this many bytes.
+LARGEST = 64 * 2**20
+
+Verdict: TypeAlias = Literal["holds", "violated", "inconclusive", "not_applicable"]
+Quantity: TypeAlias = Literal["value", "gradient"]
+GradeName: TypeAlias = Literal["correctly rounded", "faithful", "accurate", "textbook", "degraded", "broken"]
+WeightingName: TypeAlias = Literal["none", "both", "ce_only", "rescaled_p", "other"]
+
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+
+if TYPE_CHECKING:
+    Real: TypeAlias = float
+else:
+
+    class Real(float):
+        """A float field that may be infinite or NaN; a plain float may be given wherever one is asked for."""
+
+
+_SPECIAL = frozenset({"inf", "-inf", "nan"})
+
+
+class Subject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The implementation under test.
+
+    Attributes:
+        name: what it calls itself.
+        target: what the user asked for, ``package.module:attr`` or ``file.py:attr``.
+        file: where it is defined, relative to the working folder when it lies under it.
+        line: the line of its definition.
+        summary: the first line of its docstring.
+        framework: torch, numpy, jax, tensorflow.
+    """
+
+    name: str
+    target: str
+    file: str | None
+    line: Annotated[int, msgspec.Meta(ge=1)] | None
+    summary: str | None
+    framework: str
+
+
+class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Versions and machine; None for what was not loaded."""
+
+    polyref: str
+    python: str
+    torch: str | None
+    numpy: str | None
+    mpmath: str | None
+    flint: str | None
+    platform: str
+    machine: str
+    cpu_threads: int | None
+    device: str
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the user chose, and so what a second run needs in order to find the same.
+
+    Attributes:
+        seed: of every random choice.
+        profile: how much was tried.
+        examples: the number of cases that were tried in all.
+        formats: names of the formats that were asked for.
+        seconds: how long the audit took.
+        started: ISO 8601, UTC.
+        init: the arguments of ``--init``, as given.
+        call: the arguments of ``--call``, as given.
+    """
+
+    seed: int
+    profile: Literal["default", "quick", "long"]
+    examples: Count
+    formats: list[str]
+    seconds: Annotated[float, msgspec.Meta(ge=0)]
+    started: str
+    init: dict[str, str]
+    call: dict[str, str]
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One calling convention that was tried, and what came of it."""
+
+    call: str
+    outcome: str
+
+
+class Convention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the subject is called.
+
+    Attributes:
+        text: the convention in one line.
+        kind: class, function or factory.
+        order: logits first or labels first.
+        labels: the labels that it takes: class index, one-hot, both.
+        result: the shape or the type that comes back.
+        parameters: polyref's name of a parameter to the subject's.
+        defaults: the subject's defaults, as text.
+        reductions: the reductions that it knows.
+        formats: the formats that it takes.
+        attempts: what was tried, in order.
+    """
+
+    text: str
+    kind: str
+    order: str
+    labels: str
+    result: str
+    parameters: dict[str, str]
+    defaults: dict[str, str]
+    reductions: list[str]
+    formats: list[str]
+    attempts: list[Attempt]
+
+
+class Dialect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the subject computes.
+
+    Attributes:
+        formula: one line of text.
+        epsilon: the subject's default, as a number or as its text; None when it has none.
+        reduction: the subject's default.
+        weighting: which parts the class weight multiplies.
+        residual: what the formula leaves unexplained, relative, in the widest format.
+        link: softmax, sigmoid or other.
+        gamma: the focal exponent, by default.
+        notes: consequences in a person's words.
+    """
+
+    formula: str
+    epsilon: str | float | None
+    reduction: str | None
+    weighting: WeightingName
+    residual: Real | None
+    link: str
+    gamma: str | float | None
+    notes: list[str]
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One law, one verdict, and the smallest case that shows it.
+
+    Attributes:
+        property: the law's id.
+        theme: the group that it belongs to.
+        verdict: holds, violated, inconclusive or not_applicable.
+        statement: the law in one sentence.
+        formula: the law as mathematics.
+        citation: where the law comes from.
+        explanation: what the subject does; for an open verdict, why it is open.
+        remedy: what to change.
+        format: the format that showed it.
+        device: where it ran.
+        case: the smallest case, as ``Case.to_json`` gives it.
+        case_text: the same for people, decimal and hexadecimal.
+        expected: the exact result, as text.
+        observed: the subject's result, as text.
+        ratio: error over tolerance; above 1 is a violation.
+        examples: how many cases were tried.
+        reproduce: the command line that shows it again.
+    """
+
+    property: str
+    theme: str
+    verdict: Verdict
+    statement: str
+    formula: str
+    citation: str
+    explanation: str
+    remedy: str
+    format: str | None
+    device: str
+    case: dict[str, Any] | None
+    case_text: str
+    expected: str
+    observed: str
+    ratio: Real | None
+    examples: Count
+    reproduce: str
+
+
+class Grade(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How accurate the subject is for one quantity, format, device and regime.
+
+    Attributes:
+        quantity: value or gradient.
+        format: the format's name.
+        device: where it ran.
+        regime: "all", or the name of a range of Pt.
+        grade: one of the six words.
+        max_ulp: the largest error in ulps of the format.
+        max_ratio: the largest error over tolerance.
+        case: the worst case, as ``Case.to_json`` gives it.
+        examples: how many cases were graded.
+        histogram: pairs of an upper bound in ulps and the number of cases up to it and above the one before.
+    """
+
+    quantity: Quantity
+    format: str
+    device: str
+    regime: str
+    grade: GradeName
+    max_ulp: Real
+    max_ratio: Real
+    case: dict[str, Any] | None
+    examples: Count
+    histogram: list[tuple[Real, Count]]
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An audit: what was tested, how, and what was found."""
+
+    schema: Literal["polyref-audit/1"] = SCHEMA
+    subject: Subject
+    environment: Environment
+    settings: Settings
+    convention: Convention
+    dialect: Dialect
+    findings: list[Finding]
+    grades: list[Grade]
+
+    def having(self, verdict: Verdict) -> list[Finding]:
+        """The findings with this verdict, in the document's order."""
+        return [f for f in self.findings if f.verdict == verdict]
+
+    @property
+    def violated(self) -> list[Finding]:
+        """The findings of laws that are broken."""
+        return self.having("violated")
+
+    @property
+    def exit_code(self) -> int:
+        """0 when all laws hold, 1 for defects, 3 when no law could be decided: that is never a success."""
+        if self.violated:
+            return 1
+        return 0 if self.having("holds") else 3
+
+
+class _Head(msgspec.Struct):
+    """The only field that is read before the schema is known to be ours."""
+
+    schema: str
+
+
+def dumps(document: Document) -> bytes:
+    """The document as JSON, indented, the same bytes for an equal document.
+
+    Raises:
+        TypeError: if a field holds a value of another type than declared, so that it could not be read back.
+    """
+    plain = _jsonable(msgspec.to_builtins(document, enc_hook=_encode))
+    data = msgspec.json.format(msgspec.json.encode(plain), indent=1) + b"\n"
+    try:
+        _DECODER.decode(data)
+    except msgspec.ValidationError as e:
+        raise TypeError(f"the document does not follow {SCHEMA}: {e}") from e
+    return data
+
+
+def loads(data: bytes, *, name: str = "the document") -> Document:
+    """The document in ``data``; ``name`` is what to call it in a message.
+
+    Raises:
+        UsageError: if it is no document of this schema.
+    """
+    name = visible(name)
+    if len(data) > LARGEST:
+        raise UsageError(f"{name} is larger than {LARGEST >> 20} MiB, so it is no audit document")
+    try:
+        schema = msgspec.json.decode(data, type=_Head).schema
+        if schema != SCHEMA:
+            raise UsageError(f"{name} has the schema {visible(repr(schema))}: this polyref reads {SCHEMA!r}")
+        return _DECODER.decode(data)
+    except msgspec.ValidationError as e:
+        raise UsageError(f"{name} is no audit document: {visible(str(e))}") from e
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        raise UsageError(f"{name} is no whole JSON file: {visible(str(e))}") from e
+
+
+def write(document: Document, path: str | os.PathLike[str]) -> None:
+    """Write the document as JSON, whole or not at all.
+
+    Raises:
+        UsageError: if the file cannot be written.
+        TypeError: if a field holds a value of another type than declared.
+    """
+    write_atomically(path, dumps(document))
+
+
+def read(path: str | os.PathLike[str]) -> Document:
+    """Read a document.
+
+    Raises:
+        UsageError: if the file cannot be read or is no document of this schema; one line that names the file.
+    """
+    name = os.fspath(path)
+    try:
+        with Path(path).open("rb") as stream:
+            # Never more than the limit, whatever the file claims to be.
+            data = stream.read(LARGEST + 1)
+    except (OSError, ValueError) as e:
+        raise UsageError(f"cannot read {visible(name)}: {why(e)}") from e
+    return loads(data, name=name)
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(value)
+    raise TypeError(f"a document cannot hold a {type(value).__name__}")
+
+
+def _decode(kind: type[Any], value: Any) -> Any:
+    if kind is Real:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return Real(value)
+        if isinstance(value, str) and value in _SPECIAL:
+            return Real(value)
+        raise ValueError(f"Expected a number, 'inf', '-inf' or 'nan', got {value!r:.40}")
+    raise TypeError(f"a document has no field of type {kind.__name__}")
+
+
+def _jsonable(value: Any) -> Any:
+    """``value`` with non-finite floats as strings, and strings that UTF-8 can hold."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_jsonable(k): _jsonable(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(v) for v in value]
+    return value
+
+
+_DECODER = msgspec.json.Decoder(Document, dec_hook=_decode)

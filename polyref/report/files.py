@@ -1,0 +1,73 @@
+"""Writing a report so that a reader never sees half of one.
+
+The bytes go to a temporary file in the same folder, to the disk, and then under the final name in one step. If any of
+that fails, the file that was there before is still there, whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+from pathlib import Path
+
+from polyref.errors import UsageError
+from polyref.report.words import visible
+
+
+def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write ``data`` to ``path``, whole or not at all; folders that are missing are made.
+
+    A pipe or a device, such as ``/dev/stdout``, is written to as it is: replacing it would be vandalism.
+
+    Raises:
+        UsageError: when the folder cannot be written, or the path is a folder.
+    """
+    given = Path(path)
+    try:
+        if _is_special(given):
+            with given.open("wb") as stream:
+                stream.write(data)
+            return
+        # The target of a symbolic link is replaced, not the link.
+        _replace(Path(os.path.realpath(given)), data)
+    except (OSError, ValueError) as e:
+        raise UsageError(f"cannot write {visible(os.fspath(given))}: {why(e)}") from e
+
+
+def why(error: Exception) -> str:
+    """The reason in an error of the operating system, in one line and without the path again."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return visible(str(error))
+
+
+def _is_special(path: Path) -> bool:
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return False
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(None, "it is a folder: give a file name")
+    return not stat.S_ISREG(mode)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as e:
+        raise NotADirectoryError(None, f"{visible(str(path.parent))} is no folder") from e
+    temporary = path.parent / f".{path.name[:100]}.{secrets.token_hex(8)}.tmp"
+    # Opened with the mode of an ordinary new file, so that the umask decides who may read the report.
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
