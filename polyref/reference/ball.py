@@ -260,7 +260,7 @@ def loss_and_slope(response: Response, point: Point) -> tuple[arb, arb]:
         inner += rational(a) * remainder(x, len(coefficients))
     else:
         inner = rational(a) * nll + _polynomial([rational(v) for v in coefficients], x)
-    slope = _polynomial(_slope_coefficients(response), x)
+    slope = _polynomial([rational(d) for d in slope_coefficients(response)], x)
     if gamma == 0:
         return inner, slope
     # Pt P, with its limit where Pt = 0: Pt log Pt -> 0.
@@ -296,16 +296,13 @@ def _polynomial(coefficients: Sequence[arb], x: arb) -> arb:
 
 
 @lru_cache(maxsize=4096)
-def _exact_slope(response: Response) -> tuple[Fraction, ...]:
+def slope_coefficients(response: Response) -> tuple[Fraction, ...]:
+    """D_0, ..., D_N of Q(x) = sum_i D_i x^i, exact: D_0 = A + C_1 is zero where eps_1 = -1 under the whole-loss law."""
     c = response.coefficients
     following = (*c[1:], Fraction(0))
     d = [(i + 1) * following[i] - i * c[i] for i in range(len(c))]
     d[0] += response.log_weight
     return tuple(d)
-
-
-def _slope_coefficients(response: Response) -> list[arb]:
-    return [rational(d) for d in _exact_slope(response)]
 
 
 def rational(value: Fraction) -> arb:

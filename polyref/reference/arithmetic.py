@@ -1,0 +1,168 @@
+"""Floating-point arithmetic as balls: every operation returns all the results that a correct one could have.
+
+An operation of a format with unit roundoff u is the exact one times [1 +- c u], plus [+- smallest subnormal] where the
+result may underflow (flushed to zero or not). c is 1 for +, -, * and /; for elementary functions it is
+ twice the library's documented error in ulps, as an ulp is at most 2 u of the value. A sum of n terms
+in any order has the factor 1 +- gamma_(n-1), gamma_k = k u / (1 - k u).
+
+Source: N. J. Higham, Accuracy and Stability of Numerical Algorithms, SIAM 2002, sections 2.2, 3.1 and 4.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import NamedTuple
+
+from flint import arb
+
+from polyref.formats import Format
+from polyref.reference.ball import rational
+
+
+@dataclass(frozen=True)
+class Library:
+    """The documented errors, in ulps, of a library's elementary functions."""
+
+    name: str
+    exp: float
+    log: float
+    log1p: float
+    expm1: float
+    pow: float
+
+
+#: Vectorised torch on the CPU uses SLEEF's 1.0-ulp functions, its scalar paths the C library's (below 1 ulp).
+TORCH_CPU = Library("torch CPU: SLEEF u10 and the C library", exp=1, log=1, log1p=1, expm1=1, pow=1)
+#: CUDA C++ Programming Guide, mathematical functions, single precision without fast math.
+TORCH_CUDA = Library("torch CUDA: libdevice", exp=2, log=1, log1p=1, expm1=1, pow=4)
+
+
+class Arithmetic:
+    """The operations of one format with one library, on Arb balls at the caller's working precision.
+
+    ``overflowed`` becomes True when a checked intermediate may have left the format's range: what follows from an
+    infinity cannot be bounded.
+    """
+
+    def __init__(self, fmt: Format, library: Library = TORCH_CPU) -> None:
+        self.format = fmt
+        self.library = library
+        self.overflowed = False
+        self._u = fmt.unit_roundoff
+        self._tiny = arb(0, fmt.smallest_subnormal)
+        self._one = arb(1, self._u)
+        self._exp = arb(1, 2 * library.exp * self._u)
+        self._log = arb(1, 2 * library.log * self._u)
+        self._log1p = arb(1, 2 * library.log1p * self._u)
+        self._largest = fmt.largest
+
+    def add(self, a: arb, b: arb) -> arb:
+        """a + b; sums and differences never underflow (they are exact where they are subnormal)."""
+        return (a + b) * self._one
+
+    def sub(self, a: arb, b: arb) -> arb:
+        """a - b."""
+        return (a - b) * self._one
+
+    def mul(self, a: arb, b: arb) -> arb:
+        """a b."""
+        return a * b * self._one + self._tiny
+
+    def div(self, a: arb, b: arb) -> arb:
+        """a / b."""
+        return a / b * self._one + self._tiny
+
+    def exp(self, a: arb) -> arb:
+        """exp(a)."""
+        return a.exp() * self._exp + self._tiny
+
+    def log(self, a: arb) -> arb:
+        """log(a), a > 0; exactly zero at one, as every library has it."""
+        return a.log() * self._log
+
+    def log1p(self, a: arb) -> arb:
+        """log(1 + a)."""
+        return a.log1p() * self._log1p + self._tiny
+
+    def power(self, a: arb, exponent: Fraction) -> arb:
+        """a**exponent for a >= 0, by the library's function or, for a whole exponent, by repeated multiplication."""
+        if exponent == 0:
+            return arb(1)
+        if exponent == 1:
+            return a
+        # The ball of 1 - p may reach below zero where the number itself cannot.
+        low, high = a.lower().max(arb(0)), a.upper().max(arb(0))
+        e = rational(exponent)
+        if exponent < 0:
+            if low.is_zero():
+                return arb(0, 1) / 0
+            result = (low**e).union(high**e)
+        else:
+            result = (low**e if not low.is_zero() else arb(0)).union(high**e if not high.is_zero() else arb(0))
+        steps = 2 * self.library.pow
+        if exponent.denominator == 1:
+            steps = max(steps, abs(exponent.numerator) - 1)
+        return self.perturbed(result, steps)
+
+    def sum(self, terms: Sequence[arb]) -> arb:
+        """The sum of the terms in any order."""
+        if len(terms) == 1:
+            return terms[0]
+        gamma = self._gamma(len(terms) - 1)
+        total = arb(0)
+        for t in terms:
+            total += t * gamma
+        return total
+
+    def perturbed(self, a: arb, steps: float) -> arb:
+        """``a`` after so many roundings of unspecified kind."""
+        return a * self._gamma(steps) + self._tiny
+
+    def _gamma(self, steps: float) -> arb:
+        ku = steps * self._u
+        if ku >= 1:  # the classical bound says nothing any more
+            self.overflowed = True
+            return arb(1)
+        return arb(1, ku / (1 - ku) * (1 + 2.0**-40))
+
+    def parameter(self, value: Fraction) -> arb:
+        """A parameter as the format holds it or as it was given, whichever the implementation uses."""
+        rounded = self.format.round(value)
+        if rounded == value:
+            return rational(value)
+        return rational(value).union(arb(rounded))
+
+    def checked(self, a: arb) -> arb:
+        """``a``, noting whether it may have left the range."""
+        if not abs(float(a.abs_upper())) <= self._largest:
+            self.overflowed = True
+        return a
+
+    def rounded_to(self, fmt: Format, a: arb) -> arb:
+        """The result of a computation in this format, stored in another."""
+        if fmt is self.format:
+            return a
+        return a * arb(1, fmt.unit_roundoff) + arb(0, fmt.smallest_subnormal)
+
+
+class Pass(NamedTuple):
+    """One run of an algorithm: two arithmetics, so that an overflow is charged to the pass that it spoils.
+
+    Attributes:
+        forward: what computes the values.
+        backward: what computes the gradients.
+        upstream: the gradient that the reduction hands back to each loss.
+    """
+
+    forward: Arithmetic
+    backward: Arithmetic
+    upstream: arb
+
+
+class RowResult(NamedTuple):
+    """What an algorithm makes of one row: its values (one, or one an element) and its gradient."""
+
+    values: list[arb]
+    gradient: list[arb]

@@ -1,0 +1,223 @@
+"""The textbook algorithms of the rounding model, forward and backward, one row at a time.
+
+Both take the logarithm from log_softmax (max, subtract, exp, sum, log, subtract). Pt comes from
+
+    subtract   softmax (exp, sum, divide), and x = 1 - Pt;
+    once       the same log_softmax, Pt = exp(log Pt), and x = 1 - Pt, which is 1 - exp(-CE) too.
+
+The backward passes are those that automatic differentiation derives: of log_softmax g - exp(log p) sum(g), of softmax
+p (g - sum(g p)), of x^e e x^(e-1).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+
+from flint import arb
+
+from polyref.case import Case, Row
+from polyref.reference.arithmetic import Arithmetic, Pass, RowResult
+from polyref.reference.ball import rational
+from polyref.spec import Link, Response
+
+
+def subtract(case: Case, i: int, run: Pass) -> RowResult:
+    return _row(case, i, run, single=False)
+
+
+def once(case: Case, i: int, run: Pass) -> RowResult:
+    return _row(case, i, run, single=True)
+
+
+def _row(case: Case, i: int, run: Pass, *, single: bool) -> RowResult:
+    """One row of either algorithm under either link, or under both where the polynomial has its own."""
+    forward, backward, upstream = run
+    responses = case.spec.responses(case.weight, case.classes)
+    logits = case.logits[i]
+    q = [soft_entry(case, forward, v) for v in case.distribution(i)]
+    if case.spec.link is Link.SIGMOID:
+        signed = list(zip(responses.positive, responses.negative, strict=True))
+        elements = [_element(z, q[k], signed[k], run, single=single) for k, z in enumerate(logits)]
+        return RowResult([e[0] for e in elements], [e[1] for e in elements])
+    value, gradient = _softmax(logits, q, responses.positive, run, single=single)
+    if responses.mixed:
+        count = arb(case.classes)
+        each = backward.div(upstream, count)
+        elements = [
+            _element(z, q[k], responses.mixed[k], run._replace(upstream=each), single=single)
+            for k, z in enumerate(logits)
+        ]
+        value = forward.add(value, forward.div(forward.sum([e[0] for e in elements]), count))
+        gradient = [backward.add(g, e[1]) for g, e in zip(gradient, elements, strict=True)]
+    return RowResult([value], gradient)
+
+
+def soft_entry(case: Case, ar: Arithmetic, q: Fraction) -> arb:
+    """An entry of the soft target: given as it is, or made by smoothing ((1 - s) q + s / C, four operations)."""
+    return rational(q) if case.spec.smoothing == 0 or q in (0, 1) else ar.perturbed(rational(q), 4)
+
+
+def _softmax(
+    logits: Row,
+    q: Sequence[arb],
+    responses: Sequence[Response],
+    run: Pass,
+    *,
+    single: bool,
+) -> tuple[arb, list[arb]]:
+    """Value and gradient of one row, by the forward and the backward that automatic differentiation would run."""
+    forward, backward, upstream = run
+    classes = range(len(logits))
+    top = arb(max(logits))
+    d = [forward.sub(arb(z), top) if z > -math.inf else None for z in logits]
+    e = [arb(0) if v is None else forward.exp(v) for v in d]
+    total = forward.sum(e)
+    log_total = forward.log(total)
+    logp = [None if v is None else forward.sub(v, log_total) for v in d]
+    soft = [arb(0) if v is None else forward.exp(v) for v in logp]  # what the backward of log_softmax recomputes
+    p = soft if single else [forward.div(v, total) for v in e]
+
+    losses: list[arb] = []
+    to_logp: dict[int, arb] = {}  # dl/dlog p_k from the logarithm
+    to_p: dict[int, arb] = {}  # dl/dp_k from powers of x = 1 - p_k
+    for k in classes:
+        if q[k].is_zero():
+            continue
+        log_k = logp[k]
+        nll = arb.pos_inf() if log_k is None else -log_k
+        x = forward.sub(arb(1), p[k])
+        losses.append(
+            forward.mul(q[k], _loss(responses[k], p[k], x, nll, forward))
+            if q[k] != 1
+            else _loss(responses[k], p[k], x, nll, forward)
+        )
+        weight = backward.mul(q[k], upstream) if q[k] != 1 else upstream
+        slope_log, slope_p = _slopes(responses[k], p[k], x, nll, backward)
+        to_logp[k] = -backward.mul(weight, slope_log)
+        to_p[k] = backward.mul(weight, slope_p)
+
+    value = forward.sum(losses)
+    zero = arb(0)
+    if single:
+        into = {k: backward.add(to_logp[k], backward.mul(to_p[k], p[k])) for k in to_p}
+        return value, _log_softmax_backward(into, soft, backward)
+    log_part = _log_softmax_backward(to_logp, soft, backward)
+    dot = backward.sum([backward.mul(g, p[k]) for k, g in to_p.items()])
+    poly_part = [backward.mul(p[k], backward.sub(to_p.get(k, zero), dot)) for k in classes]
+    return value, [backward.add(a, b) for a, b in zip(log_part, poly_part, strict=True)]
+
+
+def _log_softmax_backward(into: dict[int, arb], soft: Sequence[arb], ar: Arithmetic) -> list[arb]:
+    total = ar.sum(list(into.values()))
+    zero = arb(0)
+    return [ar.sub(into.get(k, zero), ar.mul(v, total)) for k, v in enumerate(soft)]
+
+
+def _element(
+    z: float,
+    q: arb,
+    responses: tuple[Response, Response],
+    run: Pass,
+    *,
+    single: bool,
+) -> tuple[arb, arb]:
+    """One logit under the sigmoid link: q l(sigma(z)) + (1 - q) l(sigma(-z)) and its derivative.
+
+    The logarithm is torch's: log sigma(z) = min(z, 0) - log1p(exp(-|z|)), and z - log sigma(z) for the other class.
+    """
+    forward, backward, upstream = run
+    exact_z = arb(z) if z > -math.inf else arb.neg_inf()
+    tail = forward.exp(-abs(exact_z)) if z > -math.inf else arb(0)
+    log_sigmoid = forward.sub(arb(min(z, 0.0)) if z > -math.inf else exact_z, forward.log1p(tail))
+    p = forward.div(arb(1) if z >= 0 else tail, forward.add(arb(1), tail))
+    complement = forward.sub(arb(1), p)
+    values, slopes = [], []
+    negative_nll = forward.sub(exact_z, log_sigmoid) if z > -math.inf else arb(0)
+    sides = ((q, -log_sigmoid, p, responses[0], -1), (arb(1) - q, negative_nll, complement, responses[1], 1))
+    for share, nll, side, response, sign in sides:
+        if share.is_zero():
+            continue
+        pt = forward.exp(-nll) if single and nll.is_finite() else side
+        x = forward.sub(arb(1), pt)
+        loss = _loss(response, pt, x, nll, forward)
+        values.append(loss if share == 1 else forward.mul(share, loss))
+        weight = upstream if share == 1 else backward.mul(share, upstream)
+        slope_log, slope_p = _slopes(response, pt, x, nll, backward)
+        # dnll/dz is p - 1 for the target class and p for the other.
+        along_log = backward.sub(p, arb(1)) if sign < 0 else p
+        if single:
+            inner = backward.sub(slope_log, backward.mul(slope_p, pt))
+            slopes.append(backward.mul(backward.mul(weight, inner), along_log))
+            continue
+        slopes.append(backward.mul(backward.mul(weight, slope_log), along_log))
+        along_p = backward.mul(backward.mul(backward.mul(weight, slope_p), complement), p)
+        slopes.append(-sign * along_p)
+    return forward.sum(values), backward.sum(slopes)
+
+
+def _loss(response: Response, pt: arb, x: arb, nll: arb, ar: Arithmetic) -> arb:
+    """A x^gamma (-log Pt) + B sum_j eps_j x^gamma (1 - r Pt)^j, the weight distributed over both parts."""
+    gamma = response.gamma
+    focal = ar.power(x, gamma)
+    parts = []
+    if response.log_weight:
+        log = ar.checked(nll) if gamma == 0 else ar.mul(focal, ar.checked(nll))
+        parts.append(log if response.log_weight == 1 else ar.checked(ar.mul(log_factor(response, ar), log)))
+    terms = []
+    for j, eps in enumerate(response.epsilon, start=1):
+        if response.rescale == 1:
+            power = ar.power(x, gamma + j)
+        else:
+            y = ar.sub(arb(1), _rescaled(response, pt, ar))
+            power = y if j == 1 else ar.perturbed(y**j, max(j - 1, 2 * ar.library.pow))
+            power = power if gamma == 0 else ar.mul(focal, power)
+        terms.append(ar.mul(ar.parameter(eps), power))
+    if terms and response.poly_weight:
+        poly = ar.sum(terms)
+        parts.append(poly if response.poly_weight == 1 else ar.mul(rational(response.poly_weight), poly))
+    return ar.checked(ar.sum(parts)) if parts else arb(0)
+
+
+def _slopes(response: Response, pt: arb, x: arb, nll: arb, ar: Arithmetic) -> tuple[arb, arb]:
+    """(dl/dnll, dl/dPt through every power of x) as the backward of :func:`_loss` computes them."""
+    gamma = response.gamma
+    focal = ar.power(x, gamma)
+    slope_log = arb(0)
+    towards_pt = []
+    if response.log_weight:
+        factor = log_factor(response, ar)
+        slope_log = factor if gamma == 0 else ar.mul(factor, focal)
+        if gamma:
+            lower = ar.mul(ar.parameter(gamma), ar.power(x, gamma - 1))
+            towards_pt.append(-ar.mul(ar.mul(factor, ar.checked(nll)), lower))
+    for j, eps in enumerate(response.epsilon, start=1):
+        if not response.poly_weight:
+            break
+        weight = ar.mul(rational(response.poly_weight), ar.parameter(eps))
+        if response.rescale == 1:
+            lower = ar.mul(ar.parameter(gamma + j), ar.power(x, gamma + j - 1))
+            towards_pt.append(-ar.mul(weight, lower))
+            continue
+        y = ar.sub(arb(1), _rescaled(response, pt, ar))
+        inner = ar.mul(arb(j), arb(1) if j == 1 else ar.perturbed(y ** (j - 1), max(j - 2, 2 * ar.library.pow)))
+        along_y = ar.perturbed(rational(response.rescale), 2)
+        towards_pt.append(-ar.mul(ar.mul(weight, inner if gamma == 0 else ar.mul(focal, inner)), along_y))
+        if gamma:
+            lower = ar.mul(ar.parameter(gamma), ar.power(x, gamma - 1))
+            whole = y if j == 1 else ar.perturbed(y**j, max(j - 1, 2 * ar.library.pow))
+            towards_pt.append(-ar.mul(ar.mul(weight, whole), lower))
+    return ar.checked(slope_log), ar.checked(ar.sum(towards_pt)) if towards_pt else arb(0)
+
+
+def log_factor(response: Response, ar: Arithmetic) -> arb:
+    """The weight on the logarithm; a product with alpha is rounded as the format holds it."""
+    rounded = ar.format.round(response.log_weight)
+    exact = rational(response.log_weight)
+    return exact if rounded == response.log_weight else ar.perturbed(exact, 4)
+
+
+def _rescaled(response: Response, pt: arb, ar: Arithmetic) -> arb:
+    """Pt w / mu: a product, a division, and the mean of the weights."""
+    return ar.perturbed(pt * rational(response.rescale), 4)
