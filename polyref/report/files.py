@@ -46,7 +46,7 @@ def why(error: Exception) -> str:
 def _is_special(path: Path) -> bool:
     try:
         mode = path.stat().st_mode
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(None, "it is a folder: give a file name")

@@ -15,13 +15,14 @@ LONGEST = 4000
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def visible(text: str, *, lines: bool = False) -> str:
+def visible(text: str, *, lines: bool = False, whole: bool = False) -> str:
     """``text`` with every control, bidirectional and other invisible character made visible, and cut if very long.
 
-    With ``lines`` newlines are kept as they are, and tabs become spaces.
+    With ``lines`` newlines are kept as they are, and tabs become spaces. With ``whole`` nothing is cut: a command that
+    is to be copied is of no use without its end.
     """
-    rest = len(text) - LONGEST
-    cut = "".join(_shown(c, lines) for c in text[:LONGEST])
+    rest = 0 if whole else len(text) - LONGEST
+    cut = "".join(_shown(c, lines) for c in (text[:LONGEST] if rest > 0 else text))
     return cut if rest <= 0 else f"{cut} … ({rest:,} more characters)"
 
 

@@ -17,6 +17,7 @@ from polyref.report.document import (
     Environment,
     Finding,
     Grade,
+    GradeName,
     Quantity,
     Settings,
     Subject,
@@ -198,8 +199,8 @@ def _findings() -> list[Finding]:
     ]
 
 
-_WORD = {
-    ("value", "binary64"): ("textbook", 3.1),
+_WORD: dict[tuple[Quantity, str], tuple[GradeName, float]] = {
+    ("value", "binary64"): ("textbook", 0.93),
     ("value", "binary32"): ("broken", math.inf),
     ("value", "binary16"): ("degraded", 7.2),
     ("value", "bfloat16"): ("faithful", 0.31),

@@ -1,0 +1,182 @@
+"""The report as one HTML file: no script, nothing from the network, every string of a subject escaped.
+
+Escaping is not left to the template's author: Jinja escapes each expression, and a finalizer makes control and
+bidirectional characters visible in every one of them first. A content security policy that allows nothing but the
+one style sheet, by its hash, stands behind both.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+import os
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any, TypeAlias
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from polyref.report import summary
+from polyref.report.chart import Chart, chart
+from polyref.report.document import SCHEMA, Document, Finding, Grade
+from polyref.report.files import write_atomically
+from polyref.report.words import count, number, visible
+
+#: A document, the path of its page and the path of its JSON, both relative to the index.
+Entry: TypeAlias = tuple[Document, str, str]
+
+
+def render(document: Document) -> str:
+    """The report of one audit as a whole HTML page."""
+    return _environment().get_template("audit.html.j2").render(d=document, **_context(document))
+
+
+def write(document: Document, path: str | os.PathLike[str]) -> None:
+    """Write the page, whole or not at all.
+
+    Raises:
+        UsageError: if the file cannot be written.
+    """
+    write_atomically(path, render(document).encode())
+
+
+def render_index(entries: Sequence[Entry]) -> str:
+    """A page with a row for each audit that links its page and its JSON document.
+
+    The links are relative paths as the file system knows them; they are quoted here.
+    """
+    formats = list(dict.fromkeys([*summary.COLUMNS, *(f for d, _, _ in entries for f in summary.formats_of(d))]))
+    rows = [
+        {
+            "d": d,
+            "outcome": summary.outcome(d),
+            "verdict": summary.short_verdict(d),
+            "broken": summary.laws(d).broken,
+            "grades": summary.worst_grades(d),
+            "html": quote(html),
+            "json": quote(data),
+        }
+        for d, html, data in entries
+    ]
+    broken = sum(row["outcome"] == "broken" for row in rows)
+    template = _environment().get_template("index.html.j2")
+    return template.render(rows=rows, formats=formats, n=len(rows), broken=broken, style=_style(), csp=_policy())
+
+
+def write_index(entries: Sequence[Entry], path: str | os.PathLike[str]) -> None:
+    """Write the index page, whole or not at all.
+
+    Raises:
+        UsageError: if the file cannot be written.
+    """
+    write_atomically(path, render_index(entries).encode())
+
+
+def _context(document: Document) -> dict[str, Any]:
+    formats, devices = summary.formats_of(document), summary.devices_of(document)
+    undecided, away = document.having("inconclusive"), document.having("not_applicable")
+    return {
+        "schema": SCHEMA,
+        "style": _style(),
+        "csp": _policy(),
+        "outcome": summary.outcome(document),
+        "headline": summary.headline(document),
+        "laws": summary.laws(document),
+        "place": summary.place(document),
+        "formats": formats,
+        "devices": devices,
+        "quantities": summary.QUANTITIES,
+        "overall": summary.overall(document),
+        "regimes": summary.by_regime(document),
+        "charts": _charts(document, formats, devices),
+        "held": _held(document),
+        "open": [
+            (title, summary.by_reason(group))
+            for title, group in (("Not decided", undecided), ("Not applicable", away))
+            if group
+        ],
+        "distributions": [g for g in summary.overall(document).values() if g.histogram],
+    }
+
+
+def _charts(document: Document, formats: list[str], devices: list[str]) -> list[Chart]:
+    drawn = []
+    every = summary.by_regime(document)
+    for quantity in summary.QUANTITIES:
+        for device in devices:
+            grades = [g for g in every if (g.quantity, g.device) == (quantity, device)]
+            title = quantity.capitalize() + (f" on {device}" if len(devices) > 1 else "")
+            drawn.append(chart(title, grades, formats, scale=every))
+    return [c for c in drawn if c is not None]
+
+
+def _held(document: Document) -> list[dict[str, Any]]:
+    """The laws that hold, each once: its first finding, the formats, the worst ratio and the number of cases."""
+    held = set(summary.laws(document).held)
+    groups: dict[str, list[Finding]] = {}
+    for f in document.having("holds"):
+        if f.property in held:
+            groups.setdefault(f.property, []).append(f)
+    return [
+        {
+            "law": found[0],
+            "formats": list(dict.fromkeys(f.format for f in found if f.format)),
+            "ratio": max((f.ratio for f in found if f.ratio is not None), default=None),
+            "examples": sum(f.examples for f in found),
+        }
+        for found in groups.values()
+    ]
+
+
+def _shares(grade: Grade) -> list[tuple[str, int, float]]:
+    """The histogram's rows: the bound, the number of cases and their share in percent."""
+    total = sum(n for _, n in grade.histogram) or 1
+    rows = []
+    for bound, n in grade.histogram:
+        rows.append((f"up to {number(bound)}" if math.isfinite(bound) else "beyond", n, 100 * n / total))
+    return rows
+
+
+def _whole(text: str) -> Markup:
+    """A command to be copied: made visible and escaped like everything, but never cut."""
+    return escape(visible(text, whole=True))
+
+
+def _finalize(value: object) -> object:
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return visible(value, lines=True)
+    return value
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("polyref.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = lambda value: number(value, superscript=True)
+    environment.filters["whole"] = _whole
+    environment.filters["shares"] = _shares
+    environment.globals["count"] = count
+    environment.globals["some"] = summary.some
+    return environment
+
+
+@cache
+def _style() -> Markup:
+    """The style sheet: our own file, so it needs no escaping."""
+    return Markup(files("polyref.report").joinpath("templates", "report.css").read_text("utf-8"))
+
+
+@cache
+def _policy() -> str:
+    digest = base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()
+    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"

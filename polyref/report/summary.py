@@ -1,0 +1,138 @@
+"""What the document says as a whole: laws counted once each, the headline, the worst grade of each format.
+
+A finding is about one law in one format; a reader asks about laws. A law is broken if any finding says so, else it
+holds if any says so, else it is open: the same rule that gives a document its exit code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from polyref.formats import FORMATS
+from polyref.report.document import Document, Finding, Grade, GradeName, Quantity
+from polyref.report.words import count
+
+#: Best first.
+GRADES: tuple[GradeName, ...] = ("correctly rounded", "faithful", "accurate", "textbook", "degraded", "broken")
+QUANTITIES: tuple[Quantity, ...] = ("value", "gradient")
+#: The columns of every overview, asked for or not.
+COLUMNS = ("binary64", "binary32", "binary16", "bfloat16")
+
+Outcome: TypeAlias = Literal["broken", "hold", "open", "nothing"]
+
+
+@dataclass(frozen=True)
+class Laws:
+    """The ids of the laws by what became of them, each id once, in the document's order."""
+
+    broken: tuple[str, ...]
+    held: tuple[str, ...]
+    undecided: tuple[str, ...]
+    not_applicable: tuple[str, ...]
+
+    @property
+    def decided(self) -> int:
+        """How many laws were found to hold or to be broken."""
+        return len(self.broken) + len(self.held)
+
+
+def laws(document: Document) -> Laws:
+    """Each law of the document in one of four groups."""
+    seen: set[str] = set()
+    groups = []
+    for verdict in ("violated", "holds", "inconclusive", "not_applicable"):
+        ids = dict.fromkeys(f.property for f in document.findings if f.verdict == verdict)
+        groups.append(tuple(i for i in ids if i not in seen))
+        seen.update(ids)
+    return Laws(*groups)
+
+
+def outcome(document: Document) -> Outcome:
+    """The answer in one word; ``open`` is "nothing broken, but not everything decided"."""
+    found = laws(document)
+    if found.broken:
+        return "broken"
+    if not found.decided:
+        return "nothing"
+    return "open" if document.having("inconclusive") else "hold"
+
+
+def headline(document: Document) -> str:
+    """The answer in one sentence, without a full stop."""
+    found = laws(document)
+    n = found.decided
+    if not n:
+        return "Nothing was measured"
+    if found.broken:
+        b = len(found.broken)
+        if n == 1:
+            return "The one law that was decided is broken"
+        return f"{b:,} of {count(n, 'law')} {'is' if b == 1 else 'are'} broken"
+    open_laws = len(found.undecided)
+    whole = "The one law" if n == 1 else f"All {n:,} laws"
+    verb = "holds" if n == 1 else "hold"
+    return f"{whole} that could be decided {verb}, {open_laws:,} could not" if open_laws else f"{whole} {verb}"
+
+
+def short_verdict(document: Document) -> str:
+    """The answer for a column of a table."""
+    found = laws(document)
+    if not found.decided:
+        return "nothing measured"
+    if found.broken:
+        return f"{len(found.broken):,} of {found.decided:,} broken"
+    return f"{found.decided:,} hold" + (f", {len(found.undecided):,} open" if found.undecided else "")
+
+
+def some(ids: tuple[str, ...], most: int = 3) -> str:
+    """The first few ids and how many more there are."""
+    rest = len(ids) - most
+    return ", ".join(ids) if rest <= 1 else f"{', '.join(ids[:most])} and {rest:,} more"
+
+
+def by_reason(findings: list[Finding]) -> list[tuple[str, list[str]]]:
+    """Findings grouped by their explanation: each reason, and its laws."""
+    groups: dict[str, dict[str, None]] = {}
+    for f in findings:
+        groups.setdefault(f.explanation or "no reason given", {})[f.property] = None
+    return [(reason, list(ids)) for reason, ids in groups.items()]
+
+
+def formats_of(document: Document) -> list[str]:
+    """The graded formats, widest first; one that this polyref does not know comes last."""
+    known = list(FORMATS)
+    names = dict.fromkeys(g.format for g in document.grades)
+    return sorted(names, key=lambda n: known.index(n) if n in known else len(known))
+
+
+def devices_of(document: Document) -> list[str]:
+    """The graded devices, in the document's order."""
+    return list(dict.fromkeys(g.device for g in document.grades))
+
+
+def overall(document: Document) -> dict[tuple[str, str, str], Grade]:
+    """The grade over all regimes for each (quantity, device, format)."""
+    return {(g.quantity, g.device, g.format): g for g in document.grades if g.regime == "all"}
+
+
+def by_regime(document: Document) -> list[Grade]:
+    """The grades of single regimes, in the document's order."""
+    return [g for g in document.grades if g.regime != "all"]
+
+
+def worst_grades(document: Document) -> dict[str, GradeName]:
+    """For each format the worst grade over quantities and devices."""
+    worst: dict[str, GradeName] = {}
+    for g in overall(document).values():
+        if g.format not in worst or GRADES.index(g.grade) > GRADES.index(worst[g.format]):
+            worst[g.format] = g.grade
+    return worst
+
+
+def place(document: Document) -> str:
+    """Where the subject is defined: ``file:line``, or its target."""
+    s = document.subject
+    if s.file is None:
+        return s.target
+    return s.file if s.line is None else f"{s.file}:{s.line}"

@@ -1,0 +1,44 @@
+"""A document whose every free string tries to be something else than text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from polyref.report import document as doc
+from polyref.report.document import Document
+
+from .example import build
+
+PAYLOADS = (
+    "<script>alert(1)</script>",
+    "\"><img src=x onerror='alert(1)'>",
+    "{{ 7 * 191 }}{% raw %}",
+    "[red]no[/red] [link=file:///x]y[/link] :smile:",
+    "a\x1b[95mb\x00c\x7f\x9bd",
+    "\u202egnp.exe\u2066\u200b\ufeff",
+)
+PAYLOAD = " ".join(PAYLOADS)
+
+#: Fields whose values polyref chooses from a closed list.
+CLOSED = {"schema", "verdict", "quantity", "grade", "weighting", "profile", "case", "regime", "epsilon", "gamma"}
+
+
+def hostile() -> Document:
+    """The example with the payload in every open string, keys of dicts included."""
+    plain = msgspec.to_builtins(build(), enc_hook=float)
+    poisoned = _poison(plain)
+    return doc.loads(msgspec.json.encode(doc._jsonable(poisoned)))
+
+
+def _poison(value: Any, key: str = "") -> Any:
+    if isinstance(value, str):
+        return value if key in CLOSED else f"{value} {PAYLOAD}"
+    if isinstance(value, dict):
+        if key in {"init", "call", "parameters", "defaults"}:
+            return {f"{k} {PAYLOAD}": f"{v} {PAYLOAD}" for k, v in value.items()}
+        return {k: _poison(v, k) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_poison(v, key) for v in value]
+    return value
