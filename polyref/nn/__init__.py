@@ -1,0 +1,4 @@
+"""Fast PolyLosses for torch that keep every digit; the conventions are torch's own."""
+
+from polyref.nn.functional import poly_cross_entropy as poly_cross_entropy
+from polyref.nn.modules import PolyCrossEntropyLoss as PolyCrossEntropyLoss

@@ -1,0 +1,156 @@
+"""The arguments of the losses, checked as torch checks them: its error types, the value given, and the fix."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from numbers import Real
+
+import torch
+from torch import Tensor
+
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_REDUCTIONS = ("none", "mean", "sum")
+
+
+def checked_epsilon(epsilon: object) -> tuple[float, ...]:
+    """eps_1, ..., eps_N as a tuple of floats; a number is eps_1.
+
+    Raises:
+        TypeError: for anything else than a number or a sequence of numbers.
+        ValueError: for a number that is not finite, or so large that its multiples are not.
+    """
+    items: object = (epsilon,) if isinstance(epsilon, Real) else epsilon
+    if not isinstance(items, Sequence) or not all(isinstance(e, Real) for e in items):
+        raise TypeError(f"epsilon must be a number or a sequence of numbers eps_1, ..., eps_N, got {epsilon!r}")
+    result = tuple(float(e) for e in items)
+    for j, e in enumerate(result, start=1):
+        if not math.isfinite(2 * len(result) * e):
+            raise ValueError(f"epsilon_{j} must be a finite number whose multiples are finite, got {e!r}")
+    return result
+
+
+def checked_gamma(gamma: object) -> float:
+    """The focal exponent as a float.
+
+    Raises:
+        TypeError: if it is no number.
+        ValueError: if it is negative or not finite.
+    """
+    if not isinstance(gamma, Real):
+        raise TypeError(f"gamma must be a number, got {gamma!r}")
+    result = float(gamma)
+    if not (math.isfinite(result) and result >= 0):
+        raise ValueError(f"gamma must be finite and at least 0, got {gamma!r}")
+    return result
+
+
+def checked_reduction(reduction: str) -> str:
+    """The reduction.
+
+    Raises:
+        ValueError: if it is not 'none', 'mean' or 'sum'.
+    """
+    if reduction not in _REDUCTIONS:
+        raise ValueError(f"{reduction!r} is not a valid value for reduction: give 'none', 'mean' or 'sum'")
+    return reduction
+
+
+def checked_smoothing(label_smoothing: float) -> float:
+    """The label smoothing as a float.
+
+    Raises:
+        RuntimeError: if it is outside [0, 1] (torch's own type for this one).
+    """
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
+    return float(label_smoothing)
+
+
+def check_weight(weight: Tensor | None, input: Tensor, classes: int) -> None:
+    """Class weights: one a class, of the input's dtype, not differentiable.
+
+    Raises:
+        RuntimeError: otherwise.
+    """
+    if weight is None:
+        return
+    if weight.shape != (classes,):
+        raise RuntimeError(
+            f"weight tensor should be defined either for all {classes} classes or no classes "
+            f"but got weight tensor of shape: {list(weight.shape)}"
+        )
+    if weight.dtype != input.dtype:
+        raise RuntimeError(f"expected weight of the input's dtype {input.dtype} but found {weight.dtype}: convert it")
+    if weight.requires_grad:
+        raise RuntimeError("the loss is not differentiable with respect to weight: pass weight.detach()")
+
+
+def check_input(input: Tensor) -> None:
+    """Logits: floating point, with a class dimension that is not empty.
+
+    Raises:
+        TypeError: if it is no tensor.
+        NotImplementedError: for a dtype without an implementation (torch's own type for this one).
+        ValueError: for a scalar, or for no classes.
+    """
+    if not isinstance(input, Tensor):
+        raise TypeError(f"input must be a Tensor of logits, not {type(input).__name__}")
+    if input.dtype not in _DTYPES:
+        raise NotImplementedError(f"not implemented for logits of {input.dtype}: give one of {_DTYPES}")
+    if input.dim() == 0:
+        raise ValueError("input is a scalar: give logits of shape (C,) or (N, C)")
+    if input.shape[0 if input.dim() == 1 else 1] == 0:
+        raise ValueError(f"input of shape {list(input.shape)} has no classes: give at least one")
+
+
+def check_target(target: Tensor, input: Tensor, ignore_index: int) -> Tensor:
+    """The target: class indices as int64, in the shape of the input without its class dimension, or probabilities.
+
+    Raises:
+        TypeError: if it is no tensor.
+        ValueError: for a number of targets that does not fit the batch.
+        RuntimeError: for another dtype or shape, or where probabilities require a gradient or come with ignore_index.
+        IndexError: for an index out of range. Only on the CPU: on an accelerator, where looking would wait for the
+            device, its own index check stops the program, as with torch.
+    """
+    if not isinstance(target, Tensor):
+        raise TypeError(f"target must be a Tensor of class indices or probabilities, not {type(target).__name__}")
+    if target.shape == input.shape:
+        return _check_probabilities(target, ignore_index)
+    if target.dtype not in (torch.int64, torch.uint8):
+        raise RuntimeError(f"expected target dtype to be Long or Byte, but got {target.dtype}: use target.long()")
+    if input.dim() == 1:
+        if target.dim() > 1 or target.numel() != 1:
+            raise ValueError(f"For 1D input, the target must have size 1, but got target size: {list(target.shape)}")
+        target = target.reshape(())
+    else:
+        expected = input.shape[:1] + input.shape[2:]
+        if target.dim() == 0 or target.shape[0] != input.shape[0]:
+            got = target.shape[0] if target.dim() else "none, a scalar"
+            raise ValueError(f"Expected input batch_size ({input.shape[0]}) to match target batch_size ({got}).")
+        if target.shape != expected:
+            raise RuntimeError(f"Expected target size {list(expected)}, got {list(target.shape)}")
+    target = target.long()
+    if target.device.type == "cpu":
+        classes = input.shape[0 if input.dim() == 1 else 1]
+        wrong = target[((target < 0) | (target >= classes)) & (target != ignore_index)]
+        if wrong.numel():
+            raise IndexError(
+                f"Target {wrong[0].item()} is out of bounds: with {classes} classes give 0 to {classes - 1}, "
+                f"or ignore_index {ignore_index}"
+            )
+    return target
+
+
+def _check_probabilities(target: Tensor, ignore_index: int) -> Tensor:
+    if not target.is_floating_point():
+        raise RuntimeError(
+            f"Expected floating point type for target with class probabilities, got {target.dtype}: "
+            "class indices have no class dimension"
+        )
+    if ignore_index >= 0:
+        raise RuntimeError(f"ignore_index is not supported for floating point target, got {ignore_index}: leave it out")
+    if target.requires_grad:
+        raise RuntimeError("the loss is not differentiable with respect to target: pass target.detach()")
+    return target

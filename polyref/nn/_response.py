@@ -1,0 +1,158 @@
+"""One probability's loss and slope, as functions of x = 1 - Pt that lose no digits anywhere in [0, 1].
+
+With L = -log Pt and C_j = eps_j (Leng et al., PolyLoss, ICLR 2022, arXiv 2204.12511), the loss is x^gamma P with
+
+    P(x) = L + sum_{j=1..N} eps_j x^j = sum_{j=1..N} (1/j + eps_j) x^j + R_N(x),     R_N(x) = sum_{j>N} x^j / j.
+
+eps_j = -1/j leaves R_N, of order x^(N+1), and L + sum eps_j x^j would cancel down to it. So for small x the second form
+is used. Its remainder is a sum of positive terms: with s = x/(2 - x), so that L = 2 atanh(s) = 2 sum_{j odd} s^j/j,
+
+    R_N = x^N H_N,   H_N = s Q_N(s) / 2^N + 2 (2 - x)^-N sum_{j>N, j odd} s^(j-N) / j,
+
+where Q_N is a polynomial with nonnegative rational coefficients. Proof by induction: Q_0 = 0, and taking the next
+x^j/j = (2s)^j (1+s)^-j / j away (and, for odd j, moving 2 s^j/j out of the sum) gives
+
+    s Q_j(s) = (1+s) Q_{j-1}(s) + [j odd] (2/j) (1+s)^j - 2^j / j.
+
+Only the constant coefficient is lowered, and that one becomes 0 because R_j = O(s^(j+1)).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from math import comb, log2
+
+import torch
+from torch import Tensor
+
+
+def remainder_polynomial(n: int) -> tuple[Fraction, ...]:
+    """The coefficients of Q_n, constant first, by the recurrence above; all are at least 0."""
+    q: list[Fraction] = []
+    for j in range(1, n + 1):
+        size = max(len(q) + 1, j + 1 if j % 2 else 0, 1)
+        following = [Fraction(0)] * size
+        for i, value in enumerate(q):
+            following[i] += value
+            following[i + 1] += value
+        if j % 2:
+            for i in range(j + 1):
+                following[i] += Fraction(2, j) * comb(j, i)
+        following[0] -= Fraction(2**j, j)
+        if following[0] != 0:
+            raise AssertionError(f"Q_{j} does not divide by s")
+        q = following[1:]
+    return tuple(q)
+
+
+def crossover(n: int, bits: int) -> float:
+    """Below this x the series is used, above it L + sum eps_j x^j.
+
+    At eps_j = -1/j the direct form amplifies rounding by L/R_N: 3.6 at x = 1/2 for N = 1, but 10 for N = 2 and 26
+    for N = 3; at x = 3/4 it is 3.9 for N = 2 and 6.5 for N = 3. The work here is done in binary64, so the
+    amplification shows only in results of 53 bits, and only these pay for the longer series.
+    """
+    return 0.75 if bits > 24 and n > 1 else 0.5
+
+
+def series_terms(n: int, bits: int) -> int:
+    """How many terms of the sum over odd j > n leave out less than 2^-(bits+5) of R_n for every x below the crossover.
+
+    The part left out grows with x relative to R_n, so the crossover is the worst x. There R_n >= x^(n+1)/(n+1), and
+    from j on the tail is at most 2 s^j / (j (1 - s^2)), geometric with ratio s^2.
+    """
+    x = crossover(n, bits)
+    s = x / (2 - x)
+    terms, j = 0, n + 1 + n % 2
+    floor = (n + 1) * log2(x) - log2(n + 1) - (bits + 5)
+    while 1 + j * log2(s) - log2(j * (1 - s * s)) > floor:
+        terms, j = terms + 1, j + 2
+    return max(terms, 1)  # for large n the polynomial alone would do
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What is computed once for each epsilon: coefficient lists, constant first, each rounded once.
+
+    Attributes:
+        direct: eps_1, ..., eps_N, with the zeros at the end cut off.
+        series: 1 + eps_1, ..., 1/N + eps_N.
+        q: the coefficients of Q_N / 2^N.
+        odd: 2/j for the odd j > N.
+        near: the coefficients of Pt dP/dx in powers of x: 1 + C_1, then (i+1) C_{i+1} - i C_i.
+        far: j eps_j, for Pt dP/dx = 1 + Pt sum_j j eps_j x^(j-1).
+    """
+
+    direct: tuple[float, ...]
+    series: tuple[float, ...]
+    q: tuple[float, ...]
+    odd: tuple[float, ...]
+    near: tuple[float, ...]
+    far: tuple[float, ...]
+    crossover: float
+
+
+@lru_cache(maxsize=256)
+def tables(epsilon: tuple[float, ...], bits: int) -> Tables:
+    """The tables for eps_1, ..., eps_N and results of ``bits`` significant bits."""
+    n = max((j for j, e in enumerate(epsilon, start=1) if e != 0), default=0)
+    c = [Fraction(0), *(Fraction(e) for e in epsilon[:n]), Fraction(0)]
+    first = n + 1 + n % 2
+    return Tables(
+        direct=epsilon[:n],
+        series=tuple(float(Fraction(1, j) + c[j]) for j in range(1, n + 1)),
+        q=tuple(float(v / 2**n) for v in remainder_polynomial(n)),
+        odd=tuple(2.0 / j for j in range(first, first + 2 * series_terms(n, bits), 2)) if n else (),
+        near=tuple(float((i + 1) * c[i + 1] - i * c[i] + (i == 0)) for i in range(n + 1)),
+        far=tuple(float(j * c[j]) for j in range(1, n + 1)),
+        crossover=crossover(n, bits),
+    )
+
+
+def horner(coefficients: tuple[float, ...], x: Tensor, inner: Tensor | None = None) -> Tensor:
+    """The polynomial with these coefficients, constant first; ``inner`` is added to the last one."""
+    result = torch.full_like(x, coefficients[-1]) if inner is None else inner + coefficients[-1]
+    for c in reversed(coefficients[:-1]):
+        result = result.mul_(x).add_(c)
+    return result
+
+
+def respond(
+    x: Tensor, pt: Tensor, log: Tensor, *, epsilon: tuple[float, ...], gamma: float, bits: int
+) -> tuple[Tensor, Tensor]:
+    """The loss x^gamma P and the slope Pt d(loss)/dx, elementwise.
+
+    The slope is what the gradient with respect to the logits needs: slope * p_k for the other classes, -slope * x for
+    the target. For gamma > 0 it is x^gamma (gamma Pt P/x + Pt dP/dx): P/x has a finite limit at 0, so x^(gamma-1),
+    which is infinite there for gamma < 1, is never formed.
+
+    Args:
+        x: 1 - Pt, accurate in the relative sense, any shape.
+        pt: Pt, the same shape.
+        log: -log Pt, the same shape.
+        epsilon: eps_1, ..., eps_N; any N.
+        gamma: the focal exponent, at least 0.
+        bits: the significant bits that the caller keeps of the result.
+    """
+    t = tables(epsilon, bits)
+    if not t.direct:
+        poly, slope = log, torch.ones_like(x) + 0 * x  # 0 * x keeps NaN
+        ratio = torch.where(x > 0, log.clamp(max=torch.finfo(log.dtype).max) / x, 1.0) if gamma else None
+    else:
+        r = 1 / (2 - x)
+        s = x * r
+        tail = horner(t.odd, s * s).mul_(r ** len(t.direct)).mul_(s if len(t.direct) % 2 == 0 else s * s)
+        ratio = horner(t.series, x, horner(t.q, s).mul_(s).add_(tail))
+        far = horner(t.direct, x).mul_(x).add_(log)
+        small = x < t.crossover
+        poly = torch.where(small, x * ratio, far)
+        if gamma:
+            # Pt is 0 wherever the logarithm is infinite; a finite one keeps their product 0.
+            ratio = torch.where(small, ratio, far.clamp(max=torch.finfo(far.dtype).max) / x)
+        slope = torch.where(x < 0.5, horner(t.near, x), horner(t.far, x).mul_(pt).add_(1))
+    if not gamma or ratio is None:
+        return poly, slope
+    power = x.pow(gamma)
+    return power * poly, power * (gamma * pt * ratio + slope)
