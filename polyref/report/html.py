@@ -57,8 +57,8 @@ def render_index(entries: Sequence[Entry]) -> str:
             "verdict": summary.short_verdict(d),
             "broken": summary.laws(d).broken,
             "grades": summary.worst_grades(d),
-            "html": quote(html),
-            "json": quote(data),
+            "html": quote(os.fsencode(html)),
+            "json": quote(os.fsencode(data)),
         }
         for d, html, data in entries
     ]

@@ -87,7 +87,7 @@ def summary_table(documents: Sequence[Document], console: Console) -> None:
     for document, verdict in zip(documents, verdicts, strict=True):
         kind = outcome(document)
         name = Text(visible(document.subject.name), "bold")
-        row = Text(MARKS[kind] + " ", _STYLES[kind])
+        row = Text.assemble((MARKS[kind] + " ", _STYLES[kind]))
         if cell_len(name.plain) < room:
             row.append_text(name).append(" " * (room - cell_len(name.plain)))
         else:

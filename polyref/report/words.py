@@ -31,14 +31,9 @@ def _shown(char: str, lines: bool) -> str:
         return char
     if lines and char in "\n\t":
         return char if char == "\n" else "    "
-    code = ord(char)
-    if code < 0x20:
-        return chr(0x2400 + code)
-    if code == 0x7F:
-        return "␡"
     # Controls, formats (bidirectional overrides, zero-width joiners), surrogates, private use, unassigned, separators.
     if unicodedata.category(char) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}:
-        return f"⟨U+{code:04X}⟩"
+        return f"⟨U+{ord(char):04X}⟩"
     return char
 
 

@@ -145,7 +145,7 @@ def test_hostile_strings_are_shown_as_they_are() -> None:
         "\"><img src=x onerror='alert(1)'>",
         "{{ 7 * 191 }}{% raw %}",
         "[red]no[/red]",
-        "a␛[95mb␀c␡⟨U+009B⟩d",
+        "a⟨U+001B⟩[95mb⟨U+0000⟩c⟨U+007F⟩⟨U+009B⟩d",
         "⟨U+202E⟩gnp.exe⟨U+2066⟩⟨U+200B⟩⟨U+FEFF⟩",
     ):
         assert shown in text

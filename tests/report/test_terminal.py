@@ -81,7 +81,7 @@ def test_a_hostile_subject_stays_text(show: Callable[[Document, Console], None])
     flat = "".join(text.split())
     assert "[red]no[/red]" in flat
     assert ":smile:" in flat
-    assert "a␛[95mb␀c␡⟨U+009B⟩d" in flat
+    assert "a⟨U+001B⟩[95mb⟨U+0000⟩c⟨U+007F⟩⟨U+009B⟩d" in flat
     assert "⟨U+202E⟩gnp.exe" in flat
     assert not any(ord(c) < 32 and c != "\n" for c in text)
     # In colour the only escapes are rich's own: none for a link, none that a subject wrote.

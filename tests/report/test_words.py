@@ -44,11 +44,11 @@ def test_count() -> None:
     ("text", "shown"),
     [
         ("ε (1 − Pt)² é 漢", "ε (1 − Pt)² é 漢"),
-        ("a\x00\x1b\x7f", "a␀␛␡"),
+        ("a\x00\x1b\x7f", "a⟨U+0000⟩⟨U+001B⟩⟨U+007F⟩"),
         ("a\x85b", "a⟨U+0085⟩b"),
         ("\u202e\u2066\u200b\ufeff\u2028", "⟨U+202E⟩⟨U+2066⟩⟨U+200B⟩⟨U+FEFF⟩⟨U+2028⟩"),
         ("\udc80", "⟨U+DC80⟩"),
-        ("a\tb\nc", "a␉b␊c"),
+        ("a\tb\nc", "a⟨U+0009⟩b⟨U+000A⟩c"),
     ],
 )
 def test_visible(text: str, shown: str) -> None:
@@ -56,7 +56,7 @@ def test_visible(text: str, shown: str) -> None:
 
 
 def test_visible_keeps_lines_on_request() -> None:
-    assert visible("a\tb\nc\r", lines=True) == "a    b\nc␍"
+    assert visible("a\tb\nc\r", lines=True) == "a    b\nc⟨U+000D⟩"
 
 
 def test_visible_cuts_what_is_very_long() -> None:
