@@ -54,7 +54,8 @@ class Case:
             for k, z in enumerate(row):
                 if math.isnan(z) or z == math.inf:
                     raise UsageError(f"logit {k} of row {i} is {z!r}: give a number, or -inf for an impossible class")
-                self._check_format(f"logit {k} of row {i}", z)
+                if not self.format.contains(z):
+                    raise self._foreign(f"logit {k} of row {i}", z)
             if all(z == -math.inf for z in row):
                 raise UsageError(f"every logit of row {i} is -inf, so it has no probabilities: give a finite one")
         if len(self.target) != len(self.logits):
@@ -72,7 +73,8 @@ class Case:
             for k, w in enumerate(self.weight):
                 if not math.isfinite(w) or w < 0:
                     raise UsageError(f"weight {k} is {w!r}: give a finite number, at least 0")
-                self._check_format(f"weight {k}", w)
+                if not self.format.contains(w):
+                    raise self._foreign(f"weight {k}", w)
 
     def _check_soft(self, i: int, row: Row) -> None:
         if len(row) != self.classes:
@@ -81,11 +83,8 @@ class Case:
             if not 0 <= q <= 1:
                 raise UsageError(f"entry {k} of soft target {i} is {q!r}: give a number from 0 to 1")
 
-    def _check_format(self, what: str, value: float) -> None:
-        if not self.format.contains(value):
-            raise UsageError(
-                f"{what} is {value!r}, no number of {self.format.name}: round it, or choose a wider format"
-            )
+    def _foreign(self, what: str, value: float) -> UsageError:
+        return UsageError(f"{what} is {value!r}, no number of {self.format.name}: round it, or choose a wider format")
 
     @property
     def classes(self) -> int:

@@ -161,9 +161,13 @@ class Format:
 
     def contains(self, value: float) -> bool:
         """Whether ``value`` is a number of this format (NaN is; an infinity only where the format has one)."""
-        if math.isnan(value):
+        if not math.isfinite(value):
+            return math.isnan(value) or self.overflow == "infinity"
+        if self.bits == 64:
             return True
-        return self.round(value) == value
+        # Every number of a case is checked here, so this does without the integers of round().
+        quantum = max(math.frexp(value)[1] - self.precision, self.emin - self.precision + 1)
+        return abs(value) <= self.largest and math.ldexp(value, -quantum).is_integer()
 
     def decode(self, pattern: int) -> float:
         """The value of a bit pattern, ``0 <= pattern < 2**bits``.

@@ -1,0 +1,368 @@
+"""One case run on one subject under one convention: exact tensors in, an observation out.
+
+This is the only place where polyref calls foreign code with data. The probe's trials, the worker and the in-process
+runner all come through here.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+
+from polyref.case import Case
+from polyref.formats import FORMATS, Format
+from polyref.subject.convention import Convention, Parameter
+from polyref.subject.observation import Observation, Row, Second
+from polyref.subject.signature import role_named
+
+#: An integer dtype of each width, to compare bits where NaN differs from NaN.
+_BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_NAMES = {getattr(torch, f.torch_name): f.name for f in FORMATS.values()}
+_MESSAGE_LIMIT = 300
+
+
+class Inputs(NamedTuple):
+    """The tensors of one case: logits (N, C), labels (N,), (N, 1) or (N, C), weight (C,) or None."""
+
+    logits: torch.Tensor
+    labels: torch.Tensor
+    weight: torch.Tensor | None
+
+    def clone(self) -> Inputs:
+        """Copies that share no memory with these."""
+        return Inputs(self.logits.clone(), self.labels.clone(), None if self.weight is None else self.weight.clone())
+
+    def same_bits(self, other: Inputs) -> bool:
+        """Whether shapes, dtypes and all bits agree."""
+        return all(_same_bits(a, b) for a, b in zip(self, other, strict=True))
+
+
+class Caller:
+    """A subject and its convention, ready for cases.
+
+    Args:
+        subject: the class, function, factory or instance.
+        convention: how it is called; the probe's candidates are conventions too.
+        device: the torch device that the tensors are put on.
+    """
+
+    def __init__(self, subject: Any, convention: Convention, *, device: str = "cpu") -> None:
+        self.subject = subject
+        self.convention = convention
+        self.device = device
+        self._copies = convention.kind == "instance" and not _holds_compiled_code(subject)
+
+    def inputs(self, case: Case) -> Inputs:
+        """The tensors of ``case``, exact, in its format; labels in the convention's form."""
+        dtype = torch_dtype(case.format)
+        logits = self._exact(case.logits, dtype)
+        if case.soft:
+            labels = self._exact(case.target, dtype)
+        else:
+            labels = torch.tensor(case.target, dtype=torch.int64, device=self.device)
+            if self.convention.labels in ("one_hot", "one_hot_integer"):
+                labels = torch.nn.functional.one_hot(labels, case.classes)
+                if self.convention.labels == "one_hot":
+                    labels = labels.to(dtype)
+            elif self.convention.labels == "index_column":
+                labels = labels[:, None]
+        return Inputs(logits, labels, None if case.weight is None else self._exact(case.weight, dtype))
+
+    def _exact(self, values: Any, dtype: torch.dtype) -> torch.Tensor:
+        # Every value is a number of the dtype and of binary64, so neither step rounds.
+        return torch.tensor(values, dtype=torch.float64, device=self.device).to(dtype)
+
+    def make(self, case: Case, weight: torch.Tensor | None) -> Any:
+        """The callable that takes the data: constructed anew for every case, so that no state is carried over.
+
+        An instance is deep-copied for the same reason, where it can be and no compiled code would be lost.
+        """
+        if self.convention.kind in ("class", "factory"):
+            return self._placed(self.subject(**self._settings("constructor", case, weight)))
+        if self._copies:
+            try:
+                return self._placed(copy.deepcopy(self.subject))
+            except Exception:  # whatever a stranger's __deepcopy__ raises, the object itself still works
+                self._copies = False
+        return self._placed(self.subject)
+
+    def _placed(self, made: Any) -> Any:
+        moves = self.device != "cpu" and isinstance(made, torch.nn.Module)
+        return made.to(self.device) if moves else made
+
+    def call(self, made: Callable[..., Any], case: Case, inputs: Inputs) -> Any:
+        """What the subject returns, as it stands."""
+        convention = self.convention
+        logits = inputs.logits
+        if convention.inputs == "probabilities":
+            logits = torch.softmax(logits, dim=-1)
+        data = [(convention.logits_name, logits), (convention.labels_name, inputs.labels)]
+        if convention.order == "labels_first":
+            data.reverse()
+        positional = [value for keyword, value in data if keyword is None]
+        keywords = {keyword: value for keyword, value in data if keyword is not None}
+        settings = self._settings("call", case, inputs.weight)
+        return made(*positional, **keywords, **settings)
+
+    def _settings(self, where: str, case: Case, weight: torch.Tensor | None) -> dict[str, Any]:
+        settings = {}
+        for p in self.convention.parameters:
+            if p.where == where:
+                value = self._setting(p, case, weight)
+                if value is not _DEFAULT:
+                    settings[p.subject_name] = value
+        for name, value in self.convention.init if where == "constructor" else self.convention.call:
+            settings[name] = self._override(name, value, case)
+        return settings
+
+    def _override(self, name: str, value: Any, case: Case) -> Any:
+        if not isinstance(value, tuple):
+            return value
+        # The user can write numbers but not tensors, and class weights are a tensor.
+        return self._exact(value, torch_dtype(case.format)) if role_named(name) == "weight" else list(value)
+
+    def _setting(self, parameter: Parameter, case: Case, weight: torch.Tensor | None) -> Any:
+        spec = case.spec
+        match parameter.name:
+            case "num_classes":
+                return case.classes
+            case "epsilon":
+                if self.convention.epsilon_form == "list":
+                    return list(spec.epsilon)
+                return spec.epsilon[0] if spec.epsilon else 0.0
+            case "terms":
+                return len(spec.epsilon)
+            case "gamma":
+                return spec.gamma
+            case "alpha":
+                # Without a factor in the spec there is nothing to ask for, and the subject's own default stands.
+                return _DEFAULT if spec.alpha is None else spec.alpha
+            case "reduction":
+                return self.convention.reduction_value(spec.reduction)
+            case "weight":
+                if weight is not None:
+                    return weight
+                return torch.ones(case.classes, dtype=torch_dtype(case.format)) if parameter.required else _DEFAULT
+            case "smoothing":
+                return spec.smoothing
+            case "ignore_index":
+                return case.ignore_index
+        raise AssertionError(f"no rule for parameter {parameter.name!r}")
+
+    def observe(self, case: Case, *, gradient: bool = True, twice: bool = False) -> Observation:
+        """Run ``case`` and report; whatever the subject raises becomes part of the observation.
+
+        Args:
+            case: the case; it must be one that the convention supports.
+            gradient: ask for the gradient with respect to the logits too.
+            twice: call the same instance again and compare.
+
+        Raises:
+            NotOffered: if the convention has no way to ask for the case.
+        """
+        self.convention.require(case)
+        gradient = gradient and self.convention.differentiable
+        inputs = self.inputs(case)
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            observation = self._observe(case, inputs, gradient=gradient, twice=twice)
+        texts = dict.fromkeys(_first_line(str(w.message)) for w in seen)
+        return replace(observation, warnings=tuple(texts)) if texts else observation
+
+    def _observe(self, case: Case, inputs: Inputs, *, gradient: bool, twice: bool) -> Observation:
+        leaf, given = handed_over(inputs, gradient=gradient)
+        try:
+            made = self.make(case, given.weight)
+            first = self._run(made, case, leaf, given)
+        except SystemExit as e:
+            return Observation(error=f"SystemExit: {e.code}", killed=f"exit {exit_status(e)}")
+        except Exception as e:
+            return Observation(error=one_line(e), inputs_untouched=inputs.same_bits(given))
+        value, reason = first.value, first.reason
+        if not self.convention.differentiable:
+            reason = "it does not accept logits that require a gradient"
+        return Observation(
+            value=None if value is None else _flat(value),
+            shape=() if value is None else tuple(value.shape),
+            dtype=None if value is None else _NAMES.get(value.dtype, str(value.dtype).removeprefix("torch.")),
+            gradient=None if first.gradient is None else _rows(first.gradient),
+            gradient_reason=reason,
+            error=first.error,
+            inputs_untouched=inputs.same_bits(given),
+            second=self._again(made, case, inputs, first, gradient=gradient) if twice and value is not None else None,
+        )
+
+    def _run(self, made: Callable[..., Any], case: Case, leaf: torch.Tensor | None, given: Inputs) -> _Run:
+        run = _Run.of(self.call(made, case, given), self.convention.result_path)
+        return run.differentiated(leaf) if leaf is not None and run.value is not None else run.kept()
+
+    def _again(self, made: Callable[..., Any], case: Case, inputs: Inputs, first: _Run, *, gradient: bool) -> Second:
+        # Weights that went to the constructor stay the first call's: they are part of the instance.
+        leaf, given = handed_over(inputs, gradient=gradient)
+        try:
+            run = self._run(made, case, leaf, given)
+        except SystemExit as e:
+            return Second(value_equal=False, error=f"SystemExit: {e.code}")
+        except Exception as e:
+            return Second(value_equal=False, error=one_line(e))
+        return Second(
+            value_equal=_same_bits(first.value, run.value),
+            gradient_equal=None if first.gradient is None else _same_bits(first.gradient, run.gradient),
+            error=run.error,
+        )
+
+
+def handed_over(inputs: Inputs, *, gradient: bool) -> tuple[torch.Tensor | None, Inputs]:
+    """Copies for the subject, and the leaf behind the logits if a gradient is wanted.
+
+    The subject gets what a network would give it, logits that are no leaf: writing into a leaf would raise, and an
+    in-place change is to be seen, not prevented.
+    """
+    given = inputs.clone()
+    if not gradient:
+        return None, given
+    leaf = given.logits.requires_grad_()
+    return leaf, given._replace(logits=leaf.clone())
+
+
+class _Run(NamedTuple):
+    """One call's result, still as tensors."""
+
+    value: torch.Tensor | None
+    gradient: torch.Tensor | None = None
+    reason: str | None = None
+    error: str | None = None
+
+    @classmethod
+    def of(cls, raw: Any, path: int | str | None) -> _Run:
+        value = tensor_at(raw, path)
+        return cls(value, error=None if value is not None else f"returned {described(raw)}, no numbers")
+
+    def kept(self) -> _Run:
+        """The same with a copy of the value, which a second call cannot change."""
+        return self if self.value is None else self._replace(value=self.value.detach().clone())
+
+    def differentiated(self, leaf: torch.Tensor) -> _Run:
+        """The same with the gradient of the sum of the value, or the reason why there is none."""
+        value = self.value
+        assert value is not None
+        if not value.requires_grad:
+            return self.kept()._replace(reason="the value is cut off from the logits (no grad_fn)")
+        kept = value.detach().clone()
+        try:
+            # Ones upstream are the gradient of the sum, without rounding or overflowing a sum.
+            found: tuple[torch.Tensor | None, ...] = torch.autograd.grad(
+                value, leaf, torch.ones_like(value), allow_unused=True
+            )
+        except Exception as e:
+            return self._replace(value=kept, reason=f"the backward pass raised {one_line(e)}")
+        if found[0] is None:
+            return self._replace(value=kept, reason="the value does not depend on the logits")
+        return self._replace(value=kept, gradient=found[0])
+
+
+_DEFAULT = object()
+
+
+def torch_dtype(wanted: Format) -> torch.dtype:
+    """The torch dtype of a format."""
+    return getattr(torch, wanted.torch_name)  # type: ignore[no-any-return]
+
+
+def tensor_at(raw: Any, path: int | str | None) -> torch.Tensor | None:
+    """The numbers at ``path`` of a result as a tensor: a tensor, a numpy array or a Python number; None otherwise."""
+    if path is not None:
+        try:
+            raw = raw[path]
+        except (KeyError, IndexError, TypeError):
+            return None
+    if isinstance(raw, torch.Tensor):
+        return raw
+    if isinstance(raw, bool):
+        return None
+    if isinstance(raw, (int, float)):
+        return torch.tensor(float(raw), dtype=torch.float64)
+    if type(raw).__module__ == "numpy":
+        try:
+            return torch.as_tensor(raw)
+        except (TypeError, ValueError, RuntimeError):
+            return None
+    return None
+
+
+def find_tensor(raw: Any) -> int | str | None:
+    """Where the loss is in a tuple, list or dict: under ``loss``, else the first entry with numbers in it.
+
+    Raises:
+        LookupError: if there is none.
+    """
+    keys: list[Any]
+    if isinstance(raw, Mapping):
+        keys = [k for k in ("loss", *raw) if isinstance(k, str) and k in raw]
+    elif isinstance(raw, (tuple, list)):
+        keys = list(range(len(raw)))
+    else:
+        raise LookupError  # noqa: TRY004 -- the caller asks where, not of what type
+    for key in keys:
+        if tensor_at(raw, key) is not None:
+            return key  # type: ignore[no-any-return]
+    raise LookupError
+
+
+def described(raw: Any) -> str:
+    """A result that is no loss, in a few words."""
+    if raw is None:
+        return "None"
+    if inspect.isroutine(raw):
+        return "a function"
+    name = type(raw).__name__
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+
+
+def one_line(error: BaseException) -> str:
+    """The exception's type and the first line of its message."""
+    text = _first_line(str(error))
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def exit_status(error: SystemExit) -> int:
+    """The exit status that a ``SystemExit`` would give its process."""
+    if error.code is None:
+        return 0
+    return error.code if isinstance(error.code, int) else 1
+
+
+def _first_line(text: str) -> str:
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    return line if len(line) <= _MESSAGE_LIMIT else line[:_MESSAGE_LIMIT] + "…"
+
+
+def _holds_compiled_code(subject: Any) -> bool:
+    return hasattr(subject, "_orig_mod") or hasattr(subject, "_torchdynamo_orig_callable")
+
+
+def _same_bits(a: torch.Tensor | None, b: torch.Tensor | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    if a.shape != b.shape or a.dtype != b.dtype or a.device != b.device:
+        return False
+    bits = _BITS.get(a.element_size())
+    a, b = a.detach(), b.detach()
+    if bits is None:
+        return torch.equal(a, b)
+    # A view by another dtype needs the numbers to lie one after the other.
+    return torch.equal(a.contiguous().view(bits), b.contiguous().view(bits))
+
+
+def _flat(value: torch.Tensor) -> Row:
+    return tuple(value.detach().to("cpu", torch.float64).flatten().tolist())
+
+
+def _rows(gradient: torch.Tensor) -> tuple[Row, ...]:
+    return tuple(map(tuple, gradient.to("cpu", torch.float64).tolist()))

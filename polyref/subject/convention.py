@@ -1,0 +1,312 @@
+"""How a subject is called: a frozen value that travels through JSON and reads as one line of code.
+
+The probe finds it, the call obeys it, the report states it. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, NamedTuple, cast
+
+from polyref.case import Case
+from polyref.errors import PolyrefError, UsageError
+from polyref.spec import Reduction
+
+#: polyref's names of what a subject may be told, in the order in which they are tried and shown.
+PARAMETERS = (
+    "num_classes",
+    "epsilon",
+    "terms",
+    "gamma",
+    "alpha",
+    "reduction",
+    "weight",
+    "smoothing",
+    "ignore_index",
+)
+
+Kind = Literal["class", "function", "factory", "instance"]
+Order = Literal["logits_first", "labels_first"]
+LabelForm = Literal["index", "one_hot", "one_hot_integer", "index_column"]
+Inputs = Literal["logits", "probabilities"]
+Result = Literal["per_sample", "column", "scalar", "elements", "nothing"]
+Where = Literal["constructor", "call"]
+
+_SHAPES: dict[Result, str] = {
+    "per_sample": "(N,)",
+    "column": "(N, 1)",
+    "scalar": "a scalar",
+    "elements": "(N, C)",
+    "nothing": "None",
+}
+_LABELS: dict[LabelForm, str] = {
+    "index": "labels",
+    "one_hot": "one_hot_labels",
+    "one_hot_integer": "one_hot_integer_labels",
+    "index_column": "labels[:, None]",
+}
+
+
+class Attempt(NamedTuple):
+    """One call that was tried and how it went, in one line each."""
+
+    call: str
+    outcome: str
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter that a subject was seen to accept.
+
+    Attributes:
+        name: polyref's name, one of :data:`PARAMETERS`.
+        subject_name: the subject's own name for it.
+        where: whether the constructor (or factory) takes it, or the call.
+        default: the subject's default as read from the signature: a number, text, bool, None or a tuple of them;
+            anything else as its text.
+        required: whether the signature has no default.
+    """
+
+    name: str
+    subject_name: str
+    where: Where
+    default: Any = None
+    required: bool = False
+
+
+class NotOffered(PolyrefError, ValueError):
+    """A case was sent to a subject whose convention has no way to ask for it: check ``objection`` first."""
+
+
+class NoConvention(UsageError):
+    """No way of calling the target worked; ``attempts`` says what was tried."""
+
+    def __init__(self, message: str, attempts: tuple[Attempt, ...] = ()) -> None:
+        super().__init__(message)
+        self.attempts = attempts
+
+
+class ReturnsNothing(UsageError):
+    """The target can be called, and every call returned None; ``convention`` says how it is called."""
+
+    def __init__(self, message: str, convention: Convention) -> None:
+        super().__init__(message)
+        self.convention = convention
+
+
+@dataclass(frozen=True)
+class Convention:
+    """How one subject is called, and what it accepts.
+
+    Attributes:
+        name: the subject's name in the text.
+        kind: class, function, factory (a function that returns the loss) or instance.
+        order: which of logits and labels comes first.
+        logits_name: the keyword that the logits go under, None where they go by position.
+        labels_name: the same for the labels.
+        labels: the form in which index targets are handed over.
+        soft: whether rows of probabilities are accepted as labels too.
+        inputs: whether it takes logits or probabilities; then it gets torch.softmax of the logits.
+        parameters: what it accepted, in the order of :data:`PARAMETERS`.
+        epsilon_form: whether epsilon is one number or a list of N; None where it cannot be given.
+        reductions: the reductions that can be asked for, of none, sum and mean. Where there is no parameter for it,
+            the one that it does.
+        reduction_values: what the subject's parameter is set to for each of them, if there is a parameter.
+        result: the form of the unreduced result where there is one, else scalar.
+        result_path: the index or key of the loss in a tuple or dict that is returned, None for a bare result.
+        formats: the names of the formats that it accepts, widest first.
+        differentiable: whether it accepts logits that require a gradient.
+        classes: the one number of classes that it works with, None for any.
+        init: overrides of constructor arguments.
+        call: overrides of call arguments.
+        fixed: parameters (polyref's names) that cannot be varied but whose values are known: from the overrides, or
+            from the attributes of an instance.
+        attempts: what was tried, in order.
+    """
+
+    name: str
+    kind: Kind
+    order: Order = "logits_first"
+    logits_name: str | None = None
+    labels_name: str | None = None
+    labels: LabelForm = "index"
+    soft: bool = False
+    inputs: Inputs = "logits"
+    parameters: tuple[Parameter, ...] = ()
+    epsilon_form: Literal["scalar", "list"] | None = None
+    reductions: tuple[str, ...] = ()
+    reduction_values: tuple[tuple[str, Any], ...] = ()
+    result: Result = "scalar"
+    result_path: int | str | None = None
+    formats: tuple[str, ...] = ()
+    differentiable: bool = True
+    classes: int | None = None
+    init: tuple[tuple[str, Any], ...] = ()
+    call: tuple[tuple[str, Any], ...] = ()
+    fixed: tuple[tuple[str, Any], ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+
+    def parameter(self, name: str) -> Parameter | None:
+        """The accepted parameter of polyref's name ``name``, or None."""
+        return next((p for p in self.parameters if p.name == name), None)
+
+    def can(self, name: str) -> bool:
+        """Whether the subject can be told ``name``: one of :data:`PARAMETERS`, or ``soft`` for soft labels.
+
+        Raises:
+            ValueError: for any other name, so that a misspelling is never a silent no.
+        """
+        if name == "soft":
+            return self.soft
+        if name not in PARAMETERS:
+            raise ValueError(f"{name!r} is no parameter: ask for soft or one of {', '.join(PARAMETERS)}")
+        return self.parameter(name) is not None
+
+    def default(self, name: str) -> Any:
+        """The value that ``name`` has when the subject is not told: its default, or what it is fixed at, or None."""
+        found = self.parameter(name)
+        return found.default if found is not None else dict(self.fixed).get(name)
+
+    def supports(self, case: Case) -> bool:
+        """Whether the subject can be asked for this case."""
+        return self.objection(case) is None
+
+    def objection(self, case: Case) -> str | None:
+        """Why the subject cannot be asked for this case, None if it can.
+
+        It is about what must be handed over: format, class count, labels, weights, reduction, terms. An epsilon, gamma,
+        alpha or smoothing that the subject has no parameter for is no objection: the spec then states what the
+        subject does of itself.
+        """
+        spec = case.spec
+        if case.format.name not in self.formats:
+            return f"it does not accept {case.format.name}, only {', '.join(self.formats) or 'nothing'}"
+        if self.classes is not None and case.classes != self.classes:
+            return f"it works with {self.classes} classes only, and the case has {case.classes}"
+        if _askable(spec.reduction) not in self.reductions:
+            return f"reduction {str(spec.reduction)!r} cannot be asked for, only {', '.join(self.reductions) or 'none'}"
+        if len(spec.epsilon) > 1 and self.epsilon_form == "scalar":
+            return f"it takes one epsilon, and the spec has {len(spec.epsilon)}"
+        if case.weight is not None and not self.can("weight"):
+            return "it takes no class weights"
+        if case.soft:
+            if not self.soft:
+                return "it takes no soft labels"
+            if not all(case.format.contains(q) for row in case.target if isinstance(row, tuple) for q in row):
+                return f"a soft label is no number of {case.format.name}"
+        elif self.labels in ("one_hot", "one_hot_integer") and any(case.ignored(i) for i in range(len(case.target))):
+            return "it takes one-hot labels, which cannot say that a row is ignored"
+        return None
+
+    def require(self, case: Case) -> None:
+        """Check that the subject can be asked for ``case``.
+
+        Raises:
+            NotOffered: if it cannot, with the reason.
+        """
+        objection = self.objection(case)
+        if objection is not None:
+            raise NotOffered(f"{self.name} cannot be asked for this case: {objection}")
+
+    def reduction_value(self, reduction: Reduction) -> Any:
+        """What the subject's reduction parameter is set to for ``reduction``.
+
+        Raises:
+            NotOffered: if it was not seen to accept that reduction.
+        """
+        for name, value in self.reduction_values:
+            if name == _askable(reduction):
+                return value
+        raise NotOffered(f"{self.name} cannot be asked for reduction {str(reduction)!r}")
+
+    @property
+    def text(self) -> str:
+        """The call in one line for a person, with ``…`` for what polyref varies."""
+        values: dict[str, Any] = {"num_classes": _Code("C" if self.classes is None else str(self.classes))}
+        if self.reduction_values:
+            values["reduction"] = self.reduction_values[0][1]
+        path = "" if self.result_path is None else f"[{self.result_path!r}]".replace("'", '"')
+        return f"{self.render(values)}{path} → {_SHAPES[self.result]}"
+
+    def render(self, values: Mapping[str, Any]) -> str:
+        """The call as text, parameters (polyref's names) as in ``values``, ``…`` for those that are not there."""
+        constructor = [
+            *(f"{p.subject_name}={_shown(values, p.name)}" for p in self.parameters if p.where == "constructor"),
+            *(f"{k}={_literal(v)}" for k, v in self.init),
+        ]
+        inputs = "logits" if self.inputs == "logits" else "softmax(logits)"
+        data = [(self.logits_name, inputs), (self.labels_name, _LABELS[self.labels])]
+        if self.order == "labels_first":
+            data.reverse()
+        arguments = [
+            *(text if keyword is None else f"{keyword}={text}" for keyword, text in data),
+            *(f"{p.subject_name}={_shown(values, p.name)}" for p in self.parameters if p.where == "call"),
+            *(f"{k}={_literal(v)}" for k, v in self.call),
+        ]
+        made = f"{self.name}({', '.join(constructor)})" if self.kind in ("class", "factory") else self.name
+        return f"{made}({', '.join(arguments)})"
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready dict that :meth:`from_json` reads back to an equal convention."""
+        data = {f.name: getattr(self, f.name) for f in fields(self)}
+        data["parameters"] = [{f.name: _thawed(getattr(p, f.name)) for f in fields(p)} for p in self.parameters]
+        return cast("dict[str, Any]", _thawed(data))
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Convention:
+        """The convention that :meth:`to_json` wrote.
+
+        Raises:
+            UsageError: if a field is missing or unknown.
+        """
+        try:
+            frozen = {name: frozen_value(value) for name, value in data.items()}
+            return replace(
+                cls(**frozen),
+                parameters=tuple(
+                    Parameter(**{k: frozen_value(v) for k, v in p.items()})  # dicts stay dicts until here
+                    for p in data["parameters"]
+                ),
+                attempts=tuple(Attempt(*a) for a in data["attempts"]),
+            )
+        except (KeyError, TypeError) as e:
+            raise UsageError(f"this is no convention document: {type(e).__name__}: {e}") from e
+
+
+class _Code(str):
+    """Text that is shown as it stands, not as a quoted string."""
+
+    __slots__ = ()
+
+
+def _askable(reduction: Reduction) -> str:
+    # A subject knows one mean; whether it divides by N or by the weights is part of its dialect.
+    return "mean" if reduction is Reduction.MEAN_OVER_SAMPLES else str(reduction)
+
+
+def _shown(values: Mapping[str, Any], name: str) -> str:
+    return _literal(values[name]) if name in values else "…"
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, _Code):
+        return value
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_literal, value))}]"
+    return repr(value)
+
+
+def frozen_value(value: Any) -> Any:
+    """``value`` with lists made tuples, so that it can be a field of a frozen dataclass."""
+    return tuple(map(frozen_value, value)) if isinstance(value, (list, tuple)) else value
+
+
+def _thawed(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_thawed(v) for v in value]
+    if isinstance(value, dict):
+        return {k: _thawed(v) for k, v in value.items()}
+    return value

@@ -1,0 +1,98 @@
+"""A subject in this process: for tests, and for code that polyref itself vouches for."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+
+from polyref.case import Case
+from polyref.subject.call import Caller
+from polyref.subject.convention import Convention
+from polyref.subject.load import Source, source_of
+from polyref.subject.observation import Observation
+from polyref.subject.probe import probe
+
+
+class LocalSubject:
+    """Runs a subject without isolation; the child process uses this class too.
+
+    Args:
+        subject: a class, a function, a factory or an instance.
+        name: its name in texts; by default the one that it was defined with.
+        convention: how it is called; found by the probe if it is not given.
+        init: overrides of constructor arguments, for the probe.
+        call: overrides of call arguments, for the probe.
+        device: the torch device of the inputs; modules are moved there.
+
+    Raises:
+        NoConvention: if the probe finds no way to call it.
+        ReturnsNothing: if it returns None.
+    """
+
+    def __init__(
+        self,
+        subject: Any,
+        *,
+        name: str | None = None,
+        convention: Convention | None = None,
+        init: Mapping[str, Any] | None = None,
+        call: Mapping[str, Any] | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.name = name if name is not None else _name_of(subject)
+        self.source: Source = source_of(subject)
+        if convention is None:
+            convention = probe(subject, self.name, init=init, call=call, device=device)
+        self.convention = convention
+        self._caller = Caller(subject, convention, device=device)
+        self._device = device
+
+    def observe(self, case: Case, *, gradient: bool = True, twice: bool = False) -> Observation:
+        """Run one case.
+
+        Raises:
+            NotOffered: if the convention has no way to ask for the case.
+        """
+        return self._caller.observe(case, gradient=gradient, twice=twice)
+
+    def observe_all(self, cases: Iterable[Case], *, gradient: bool = True, twice: bool = False) -> list[Observation]:
+        """Run cases, one observation for each, in order.
+
+        Raises:
+            NotOffered: if the convention has no way to ask for one of them; none is run then.
+        """
+        cases = list(cases)
+        for case in cases:
+            self.convention.require(case)
+        return [self.observe(case, gradient=gradient, twice=twice) for case in cases]
+
+    def environment(self) -> dict[str, str]:
+        """Versions and machine properties of this process, as text."""
+        return environment(self._device)
+
+
+def environment(device: str = "cpu") -> dict[str, str]:
+    """Versions and machine properties of this process, as text: what can move a result by an ulp."""
+    found = {
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": str(torch.get_num_threads()),
+        "cpus": str(os.cpu_count()),
+        "device": device,
+    }
+    if device.startswith("cuda"):
+        found["device_name"] = torch.cuda.get_device_name(device)
+        found["cuda"] = str(torch.version.cuda)
+    return found
+
+
+def _name_of(subject: Any) -> str:
+    name = getattr(subject, "__name__", None)
+    return name if isinstance(name, str) else type(subject).__name__

@@ -1,0 +1,172 @@
+"""Trials: small exact cases, and what came back from one call of them.
+
+The batch has another size than the class count, so that a result of N numbers is not mistaken for one of C, and its
+labels name the last class, so that code which counts the classes by the largest label counts right.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+
+from polyref.case import Case
+from polyref.formats import BINARY32
+from polyref.spec import Spec
+from polyref.subject.call import Caller, described, find_tensor, handed_over, one_line, tensor_at
+from polyref.subject.convention import Attempt, Convention, Result
+
+
+def trial_case(classes: int = 4) -> Case:
+    """A case in binary32 whose numbers are exact in every 16-bit format too; N is 3, or 2 where C is 3."""
+    rows = 2 if classes == 3 else 3
+    logits = tuple(
+        tuple((((7 * i + 5 * k) * 3) % 17 - 8) / 4 for k in range(classes))  # quarters from -2 to 2, no ties in a row
+        for i in range(rows)
+    )
+    target = tuple([0, classes - 1, min(1, classes - 1)][:rows])
+    return Case(Spec(gamma=2.0), BINARY32, logits, target)
+
+
+def certain_case(classes: int) -> Case:
+    """The trial case with every target certain: each reasonable loss of it is next to nothing."""
+    base = trial_case(classes)
+    return replace(base, logits=tuple(tuple(30.0 if k == t else -30.0 for k in range(classes)) for t in base.target))
+
+
+def soft_case(classes: int) -> Case:
+    """The trial case with each target half on its class and half on the next."""
+    base = trial_case(classes)
+    target = tuple(
+        tuple(0.5 if k in (t, (t + 1) % classes) else 0.0 for k in range(classes))
+        for t in base.target
+        if isinstance(t, int)
+    )
+    return replace(base, target=target)
+
+
+class Outcome(NamedTuple):
+    """A call that raised nothing: what kind of result, where it lies in what was returned, and the numbers."""
+
+    kind: Result
+    path: int | str | None
+    value: torch.Tensor | None
+
+
+class Trials:
+    """Runs trials on one subject and keeps the list of them.
+
+    Args:
+        subject: the object under trial.
+        device: the torch device.
+        trying: told the text of every call before it is made, so that a call that kills its process is known.
+    """
+
+    def __init__(self, subject: Any, *, device: str, trying: Callable[[str], None]) -> None:
+        self.subject = subject
+        self.device = device
+        self.trying = trying
+        self.attempts: list[Attempt] = []
+
+    def note(self, call: str, outcome: str) -> None:
+        """Add a line to the list of attempts."""
+        self.attempts.append(Attempt(call, outcome))
+
+    def make(self, convention: Convention, case: Case) -> Any:
+        """The callable that takes the data, or None (and a note) if it cannot be made."""
+        call = f"{text_of(convention, case).partition(')')[0]})"
+        self.trying(call)
+        caller = Caller(self.subject, convention, device=self.device)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                made = caller.make(case, caller.inputs(case).weight)
+        except (Exception, SystemExit) as e:
+            self.note(call, one_line(e))
+            return None
+        if not callable(made):
+            self.note(call, f"gives {described(made)}, which cannot be called")
+            return None
+        return made
+
+    def run(self, convention: Convention, case: Case, *, suffix: str = "", quiet: bool = False) -> Outcome | None:
+        """Call the subject once.
+
+        Args:
+            convention: the candidate.
+            case: a trial case.
+            suffix: what the note says after the call's text.
+            quiet: leave no note; for calls that only measure.
+
+        Returns:
+            The outcome, or None (and a note) if the call raised or its result has no known form.
+        """
+        text = text_of(convention, case) + suffix
+        self.trying(text)
+        caller = Caller(self.subject, convention, device=self.device)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                _, given = handed_over(caller.inputs(case), gradient=convention.differentiable)
+                raw = caller.call(caller.make(case, given.weight), case, given)
+        except (Exception, SystemExit) as e:
+            if not quiet:
+                self.note(text, one_line(e))
+            return None
+        outcome, words = classified(raw, len(case.logits), case.classes)
+        if not quiet:
+            self.note(text, words)
+        return outcome
+
+
+def text_of(convention: Convention, case: Case) -> str:
+    """The call of ``case`` as text, with the values that are passed."""
+    spec = case.spec
+    reductions = dict(convention.reduction_values)
+    return convention.render(
+        {
+            "num_classes": case.classes,
+            "epsilon": spec.epsilon if convention.epsilon_form == "list" else (*spec.epsilon, 0.0)[0],
+            "terms": len(spec.epsilon),
+            "gamma": spec.gamma,
+            "alpha": spec.alpha,
+            "reduction": reductions.get(str(spec.reduction)),
+            "smoothing": spec.smoothing,
+            "ignore_index": case.ignore_index,
+        }
+    )
+
+
+def classified(raw: Any, rows: int, classes: int) -> tuple[Outcome | None, str]:
+    """What kind of result ``raw`` is for a batch of this shape, and in words; None for one that is no loss."""
+    if raw is None:
+        return Outcome("nothing", None, None), "returned None"
+    path: int | str | None = None
+    value = tensor_at(raw, None)
+    if value is None:
+        try:
+            path = find_tensor(raw)
+        except LookupError:
+            return None, f"returned {described(raw)}"
+        value = tensor_at(raw, path)
+    assert value is not None
+    value = value.detach()
+    shape = tuple(value.shape)
+    words = f"returned shape {shape}" if path is None else f"returned {described(raw)}, shape {shape} at [{path!r}]"
+    if not value.is_floating_point():
+        return None, f"{words} of {str(value.dtype).removeprefix('torch.')}, which is no floating-point result"
+    kind: Result
+    if shape == (rows,):
+        kind = "per_sample"
+    elif shape == (rows, 1):
+        kind = "column"
+    elif shape == (rows, classes):
+        kind = "elements"
+    elif value.numel() == 1:
+        kind = "scalar"
+    else:
+        return None, f"{words} for {rows} rows of {classes} classes, which is no known form of a result"
+    return Outcome(kind, path, value), words

@@ -1,0 +1,177 @@
+"""The child process: one subject, its cases in order, an answer for each.
+
+Started by the client as ``python -m polyref.subject.worker``. It speaks on the two pipes it is given and never on
+standard output, which belongs to the subject. It ends when its parent does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import fcntl
+import os
+import re
+import resource
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from polyref.errors import UsageError
+from polyref.subject import wire
+from polyref.subject.convention import Convention, NoConvention, ReturnsNothing
+from polyref.subject.load import load, parse_target
+from polyref.subject.observation import Observation
+
+_PR_SET_PDEATHSIG = 1
+#: Above the numbers that code which closes what it did not open is likely to close.
+_SAFE_FD = 512
+#: How torch's allocator says that memory has run out, in an exception that is no MemoryError.
+_NO_MEMORY = re.compile(r"^(MemoryError|.*(can't allocate memory|not enough memory|out of memory))", re.IGNORECASE)
+
+
+class Pipes:
+    """The child's ends of the two pipes."""
+
+    def __init__(self, requests: int, replies: int) -> None:
+        self._fds = (_moved_up(requests), _moved_up(replies))
+        self._identity = self._stat()
+
+    def _stat(self) -> list[tuple[int, int]]:
+        return [((s := os.fstat(fd)).st_dev, s.st_ino) for fd in self._fds]
+
+    def lines(self) -> Iterator[bytes]:
+        """The parent's messages; ends when the parent does."""
+        rest = b""
+        while chunk := os.read(self._fds[0], 1 << 16):
+            *whole, rest = (rest + chunk).split(b"\n")
+            yield from whole
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Write a message; a process whose pipes are gone or replaced ends here, with a status of its own."""
+        line = wire.encode(message)
+        try:
+            if self._stat() != self._identity:
+                os._exit(wire.LOST_PIPE)
+            while line:
+                line = line[os.write(self._fds[1], line) :]
+        except OSError:
+            os._exit(wire.LOST_PIPE)
+
+
+def _moved_up(fd: int) -> int:
+    try:
+        moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _SAFE_FD)
+    except OSError:  # a low limit on open files
+        os.set_inheritable(fd, False)
+        return fd
+    os.close(fd)
+    return moved
+
+
+def confine(memory_bytes: int, *, parent: int) -> None:
+    """Set the process's limits: memory, no core dump, and death with the parent where the system can do that.
+
+    The memory limit is that on data: address space would count what torch reserves and never touches.
+    """
+    for what, limit in ((resource.RLIMIT_DATA, memory_bytes), (resource.RLIMIT_CORE, 0)):
+        _, hard = resource.getrlimit(what)
+        limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)  # noqa: PLW2901
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(what, (limit, limit))
+    if parent and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before the request was made
+            os._exit(wire.LOST_PIPE)
+
+
+def serve(pipes: Pipes) -> None:
+    """Answer the parent until it closes its end."""
+    import torch  # noqa: PLC0415 -- under the limits, and with a pipe to tell the parent if that fails
+
+    torch.set_num_threads(1)
+    lines = pipes.lines()
+    first = next(lines, None)
+    if first is None:
+        return
+    subject = _opened(pipes, wire.decode(first)["open"])
+    if subject is None:
+        return
+    for line in lines:
+        request = wire.decode(line)
+        case = wire.unpack_case(request["case"])
+        torch.default_generator.manual_seed(0)  # the same case draws the same numbers, if any
+        observation = subject.observe(case, gradient=request["gradient"], twice=request["twice"])
+        if observation.error is not None and _NO_MEMORY.match(observation.error):
+            observation = Observation(error=observation.error, killed="memory", warnings=observation.warnings)
+        pipes.send({"event": "seen", "observation": wire.pack_observation(observation)})
+
+
+def _opened(pipes: Pipes, request: dict[str, Any]) -> Any:
+    """Load the target and find or take over its convention; None if it is refused, and then the parent knows why."""
+    sys.path.extend(p for p in request["path"] if p not in sys.path)
+    try:
+        loaded = load(parse_target(request["target"]))
+    except UsageError as e:
+        pipes.send({"event": "refused", "kind": "usage", "message": str(e)})
+        return None
+    from polyref.subject.local import LocalSubject, environment  # noqa: PLC0415
+    from polyref.subject.probe import probe  # noqa: PLC0415
+
+    pipes.send({"event": "loaded"})
+    name, device = loaded.target.attribute, request["device"]
+    try:
+        if request["convention"] is not None:
+            convention = Convention.from_json(request["convention"])
+        else:
+            convention = probe(
+                loaded.subject,
+                name,
+                init=request["init"],
+                call=request["call"],
+                device=device,
+                trying=lambda text: pipes.send({"event": "trying", "call": text}),
+            )
+    except ReturnsNothing as e:
+        pipes.send({"event": "refused", "kind": "nothing", "message": str(e), "convention": e.convention.to_json()})
+        return None
+    except NoConvention as e:
+        pipes.send({"event": "refused", "kind": "convention", "message": str(e), "attempts": e.attempts})
+        return None
+    source = loaded.source
+    pipes.send(
+        {
+            "event": "opened",
+            "convention": convention.to_json(),
+            "source": {"file": source.file, "line": source.line, "doc": source.doc},
+            "environment": environment(device),
+        }
+    )
+    return LocalSubject(loaded.subject, name=name, convention=replace(convention, attempts=()), device=device)
+
+
+def main() -> None:
+    """Serve one parent, then end at once: what the subject left behind gets no chance to object."""
+    parser = argparse.ArgumentParser(prog="python -m polyref.subject.worker", description=__doc__)
+    parser.add_argument("--requests", type=int, required=True, help="the file descriptor to read from")
+    parser.add_argument("--replies", type=int, required=True, help="the file descriptor to write to")
+    parser.add_argument("--memory", type=int, required=True, help="bytes of data")
+    parser.add_argument("--parent", type=int, default=0, help="the process to die with")
+    arguments = parser.parse_args()
+    confine(arguments.memory, parent=arguments.parent)
+    pipes = Pipes(arguments.requests, arguments.replies)
+    try:
+        serve(pipes)
+    except OSError:
+        os._exit(wire.LOST_PIPE)
+    except Exception:
+        pipes.send({"event": "failed", "traceback": traceback.format_exc()})
+        os._exit(1)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
