@@ -69,10 +69,10 @@ def evaluate(case: Case, *, bits: int = 120, floor: int | None = None, max_bits:
     balls = evaluate_balls(case, bits=bits, floor=floor, max_bits=max_bits)
     undefined = balls.value is None
     return Result(
-        value=(_NAN,) if balls.value is None else tuple(_enclosure(v) for v in balls.value),
-        gradient=tuple(tuple(_NAN if undefined else _enclosure(g) for g in row) for row in balls.gradient),
-        pt=tuple(tuple(_enclosure(p) for p in row) for row in balls.pt),
-        pt_gradient=tuple(None if g is None else _enclosure(g) for g in balls.pt_gradient),
+        value=(_NAN,) if balls.value is None else tuple(enclosure(v) for v in balls.value),
+        gradient=tuple(tuple(_NAN if undefined else enclosure(g) for g in row) for row in balls.gradient),
+        pt=tuple(tuple(enclosure(p) for p in row) for row in balls.pt),
+        pt_gradient=tuple(None if g is None else enclosure(g) for g in balls.pt_gradient),
         engine="ball",
         bits=balls.bits,
     )
@@ -110,7 +110,8 @@ def _narrow(v: arb, bits: int, floor: int | None) -> bool:
     return int(man).bit_length() + int(exp) <= floor
 
 
-def _enclosure(v: arb) -> Enclosure:
+def enclosure(v: arb) -> Enclosure:
+    """An Arb ball in the reference's own type."""
     if not v.is_finite():
         if v.is_nan():
             return _NAN

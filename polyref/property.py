@@ -1,0 +1,262 @@
+"""A property: a law as a value, and the loop that looks for a case that breaks it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Literal
+
+from polyref.case import Case
+from polyref.errors import PolyrefError, UsageError
+from polyref.formats import Format
+from polyref.spec import Reduction, Spec
+from polyref.subject.convention import Convention
+from polyref.subject.dialect import Dialect
+from polyref.subject.observation import Observation
+from polyref.verdict import Outcome, Truth, Verdict
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
+
+    from polyref.subject.runner import Runner
+
+#: The entry point group that laws are found through.
+GROUP = "polyref.properties"
+
+
+class Broke(PolyrefError):
+    """The subject raised, died, or returned something that is no loss where a number was due."""
+
+    def __init__(self, observation: Observation, what: str) -> None:
+        super().__init__(what)
+        self.observation = observation
+
+
+@dataclass
+class Context:
+    """What a check may rely on: the subject, the law that it follows, and the format under test.
+
+    Attributes:
+        runner: the subject and how it is called.
+        dialect: the law that it follows.
+        format: the format that cases are drawn in.
+        observations: how many times the subject was called.
+    """
+
+    runner: Runner
+    dialect: Dialect
+    format: Format
+    observations: int = field(default=0)
+
+    @property
+    def convention(self) -> Convention:
+        """How the subject is called."""
+        return self.runner.convention
+
+    def can(self, name: str) -> bool:
+        """Whether the subject can be told this parameter."""
+        return self.convention.can(name)
+
+    @property
+    def reduction(self) -> Reduction:
+        """The least reduced result that the subject can be asked for."""
+        for wanted in (Reduction.NONE, Reduction.SUM, Reduction.MEAN):
+            if str(wanted) in self.convention.reductions:
+                return wanted
+        raise UsageError(f"{self.runner.name} offers none of the reductions none, sum and mean")
+
+    def spec(self, *, epsilon: tuple[float, ...] | None = None, gamma: float | None = None) -> Spec:
+        """The subject's own spec, with the parameters that a law asks for in the place of its defaults."""
+        mine = self.dialect.spec
+        return replace(
+            mine,
+            epsilon=mine.epsilon if epsilon is None else epsilon,
+            gamma=mine.gamma if gamma is None else gamma,
+            reduction=self.reduction,
+        )
+
+    def observe(self, case: Case, *, gradient: bool = False, twice: bool = False) -> Observation:
+        """What the subject does with a case.
+
+        Raises:
+            Broke: if no numbers come back, or not as many as there are values, or no gradient where one was asked.
+        """
+        self.observations += 1
+        seen = self.runner.observe(case, gradient=gradient, twice=twice)
+        if seen.value is None:
+            raise Broke(seen, seen.trouble or "returned nothing")
+        wanted = _values_of(case, self.dialect)
+        if len(seen.value) != wanted:
+            what = f"returned {len(seen.value)} values of shape {seen.shape} where {wanted} were due"
+            raise Broke(seen, what)
+        if gradient and seen.gradient is None:
+            raise Broke(seen, f"has no gradient: {seen.gradient_reason}")
+        return seen
+
+    def truth(self, case: Case) -> Truth:
+        """The exact result of a case in the subject's own law."""
+        return Truth.of(self.dialect.own(case))
+
+    def lawful(self, case: Case) -> Truth:
+        """The exact result of a case under the whole-loss law."""
+        return Truth.of(self.dialect.lawful(case))
+
+
+def _values_of(case: Case, dialect: Dialect) -> int:
+    if case.spec.reduction is not Reduction.NONE:
+        return 1
+    elements = case.classes if dialect.spec.link == "sigmoid" else 1
+    return len(case.logits) * elements
+
+
+@dataclass(frozen=True)
+class Property:
+    """A law.
+
+    Attributes:
+        id: its name, words joined by hyphens.
+        theme: series, values, symmetries, gradients, reductions, behaviour or precision.
+        statement: the law in one sentence.
+        formula: the law as mathematics.
+        citation: where it comes from.
+        remedy: the change that mends an implementation which breaks it.
+        applies: why the law does not apply to a subject of this convention and dialect, or None if it does.
+        strategy: the cases to try.
+        check: what one case says.
+        mutants: names of wrong implementations that the law must reject.
+        formats: judged in the widest format that the subject takes, or in each one.
+    """
+
+    id: str
+    theme: str
+    statement: str
+    formula: str
+    citation: str
+    remedy: str
+    applies: Callable[[Convention, Dialect], str | None]
+    strategy: Callable[[Context], SearchStrategy[Case]]
+    check: Callable[[Case, Context], Outcome]
+    mutants: tuple[str, ...]
+    formats: Literal["widest", "each"] = "widest"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search found about one law in one format.
+
+    Attributes:
+        verdict: violated if any case violates it, holds if some case could tell and none violates it.
+        outcome: of the smallest violating case, else of the case with the largest ratio; None if nothing was tried.
+        case: that case.
+        examples: how many cases were tried.
+        worst_ratio: the largest error over tolerance met.
+    """
+
+    verdict: Verdict
+    outcome: Outcome | None
+    case: Case | None
+    examples: int
+    worst_ratio: float
+
+
+def check(law: Property, case: Case, context: Context) -> Outcome:
+    """One case's outcome; a subject that breaks down violates the law that it was tried for."""
+    try:
+        return law.check(case, context)
+    except Broke as broke:
+        return Outcome(Verdict.VIOLATED, math.inf, "a loss", str(broke), f"The subject {_predicate(str(broke))}.")
+
+
+def _predicate(what: str) -> str:
+    return what if what.startswith(("returned", "has no")) else f"raised {what}" if "killed" not in what else what
+
+
+def search(law: Property, context: Context, *, examples: int = 60, seed: int = 0, shrinks: int = 150) -> Found:
+    """Look for a case that breaks a law, and shrink it.
+
+    Args:
+        law: the law.
+        context: subject, dialect and format.
+        examples: cases to generate.
+        seed: the same seed tries the same cases.
+        shrinks: how many further cases may be spent on making a violation smaller.
+    """
+    from hypothesis import HealthCheck, Phase, given, settings  # noqa: PLC0415 - import polyref stays light
+    from hypothesis import seed as seeded  # noqa: PLC0415
+
+    tried: dict[Case, Outcome] = {}
+    state = _Search()
+
+    def outcome_of(case: Case) -> Outcome | None:
+        if case in tried:
+            return tried[case]
+        if state.violated and state.spent >= shrinks:
+            return None  # out of budget: nothing new fails any more, so the shrinker ends where it is
+        state.spent += state.violated
+        tried[case] = result = check(law, case, context)
+        return result
+
+    class Violation(Exception):
+        pass
+
+    @seeded(seed)
+    @settings(
+        max_examples=examples,
+        database=None,
+        deadline=None,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+        print_blob=False,
+        report_multiple_bugs=False,
+    )
+    @given(law.strategy(context))
+    def attempt(case: Case) -> None:
+        result = outcome_of(case)
+        if result is None:
+            return
+        if result.verdict is Verdict.VIOLATED:
+            state.violated = True
+            state.smallest = case
+            raise Violation
+        if result.verdict is Verdict.HOLDS and result.ratio >= state.ratio:
+            state.ratio, state.worst = result.ratio, case
+
+    with suppress(Violation):
+        attempt()
+    worst_ratio = max((o.ratio for o in tried.values()), default=0.0)
+    if state.smallest is not None:
+        return Found(Verdict.VIOLATED, tried[state.smallest], state.smallest, len(tried), worst_ratio)
+    if state.worst is not None:
+        return Found(Verdict.HOLDS, tried[state.worst], state.worst, len(tried), worst_ratio)
+    return Found(Verdict.INCONCLUSIVE, None, None, len(tried), worst_ratio)
+
+
+@dataclass
+class _Search:
+    violated: bool = False
+    spent: int = 0
+    smallest: Case | None = None
+    worst: Case | None = None
+    ratio: float = -1.0
+
+
+def load_properties() -> tuple[Property, ...]:
+    """Every law of every installed package that registers some, in the order of registration.
+
+    Raises:
+        UsageError: for two laws of one id, an entry that is no law, or a law without a mutant.
+    """
+    laws: dict[str, Property] = {}
+    for entry in sorted(entry_points(group=GROUP), key=lambda e: (e.name != "polyref", e.name)):
+        for law in entry.load():
+            if not isinstance(law, Property):
+                raise UsageError(f"{entry.value} holds {law!r}, which is no Property: register a tuple of them")
+            if law.id in laws:
+                raise UsageError(f"{entry.value} has a second law with the id {law.id!r}: rename one")
+            if not law.mutants:
+                raise UsageError(f"the law {law.id!r} of {entry.value} has no mutant to reject: give it one")
+            laws[law.id] = law
+    return tuple(laws.values())

@@ -1,0 +1,71 @@
+"""A dialect: the loss that a subject turns out to compute, so that its precision is judged by its own law."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from polyref.case import Case
+from polyref.spec import Link, Reduction, Spec, Weighting
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What a subject computes.
+
+    Attributes:
+        formula: one line of text.
+        spec: link, weighting, gamma, alpha, polynomial link, and the epsilon and reduction that the subject has by
+            default; the nearest member of the family where ``known`` is False.
+        known: whether ``spec`` describes the subject to rounding.
+        settable: which of epsilon, gamma, weight, smoothing the subject lets a caller choose.
+        mean: what the subject's "mean" divides by.
+        head_tail_weights: class weights that are built in, for class 0 and for all others; None where there are none.
+        weighting: none (it takes no weights), both, ce_only, rescaled_p, or other.
+        residual: the largest relative difference between subject and formula that was met, in the widest format.
+        notes: consequences of the law, in a person's words.
+        terms: the fitted law where no member of the family fits: (name of the basis function, coefficient).
+    """
+
+    formula: str
+    spec: Spec
+    known: bool = True
+    settable: frozenset[str] = frozenset({"epsilon", "gamma", "weight"})
+    mean: Reduction = Reduction.MEAN
+    head_tail_weights: tuple[float, float] | None = None
+    weighting: str = "both"
+    residual: float = 0.0
+    notes: tuple[str, ...] = ()
+    terms: tuple[tuple[str, float], ...] = field(default=())
+
+    def own(self, case: Case) -> Case:
+        """The case as the subject computes it: what it was asked for, in its own law.
+
+        What the caller cannot choose is what the subject does of itself.
+        """
+        asked, mine = case.spec, self.spec
+        spec = replace(
+            mine,
+            epsilon=asked.epsilon if "epsilon" in self.settable else mine.epsilon,
+            gamma=asked.gamma if "gamma" in self.settable else mine.gamma,
+            smoothing=asked.smoothing if "smoothing" in self.settable else mine.smoothing,
+            reduction=self.mean if asked.reduction is Reduction.MEAN else asked.reduction,
+        )
+        weight = case.weight
+        if self.head_tail_weights is not None:
+            head, tail = self.head_tail_weights
+            weight = (head, *(tail,) * (case.classes - 1))
+        return replace(case, spec=spec, weight=weight)
+
+    def lawful(self, case: Case) -> Case:
+        """The case under the law that is tested: the class weight multiplies both parts; all else is the dialect's."""
+        own = self.own(case)
+        return replace(own, spec=replace(own.spec, weighting=Weighting.BOTH))
+
+
+#: What a correct implementation follows; polyref.nn and every mutant in the test suite are judged by it.
+WHOLE_LOSS = Dialect(formula="w [CE + sum_j eps_j x^j]", spec=Spec(epsilon=(1.0,), reduction=Reduction.MEAN))
+
+
+def default_dialect(link: Link = Link.SOFTMAX) -> Dialect:
+    """The whole-loss law under a link."""
+    return replace(WHOLE_LOSS, spec=replace(WHOLE_LOSS.spec, link=link))

@@ -1,0 +1,127 @@
+"""Laws of the value: agreement with the reference, and its course in Pt."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from hypothesis.strategies import SearchStrategy
+
+from polyref.case import Case
+from polyref.property import Context, Property
+from polyref.spec import Weighting
+from polyref.verdict import Outcome, Verdict
+from polyref_properties.checks import (
+    PAPER,
+    always,
+    compare_gradients,
+    compare_values,
+    needs_gradient,
+    over,
+    total,
+    total_tolerance,
+)
+from polyref_properties.strategies import cases, raised_pairs, single
+
+
+def _any_cases(context: Context) -> SearchStrategy[Case]:
+    return cases(context, rows=(1, 3))
+
+
+def _value_matches(case: Case, context: Context) -> Outcome:
+    return compare_values(context.observe(case), context.truth(case), _explanation("value", context))
+
+
+def _gradient_matches(case: Case, context: Context) -> Outcome:
+    seen = context.observe(case, gradient=True)
+    return compare_gradients(seen, context.truth(case), _explanation("gradient", context))
+
+
+def _explanation(what: str, context: Context) -> str:
+    if not context.dialect.known:
+        return f"The subject computes {context.dialect.formula}, which is no member of the PolyLoss family."
+    return f"The {what} is further from the exact one than any correct textbook evaluation in {context.format.name}."
+
+
+VALUE = Property(
+    id="value-matches-the-reference",
+    theme="values",
+    statement="The value is the one of the loss's own formula, as nearly as a correct textbook evaluation gives it.",
+    formula="|l - exact| <= radius of the rounding model",
+    citation=f"{PAPER}; Higham, Accuracy and Stability of Numerical Algorithms, SIAM 2002, section 3.1",
+    remedy="Take the logarithm from log_softmax and 1 - Pt from softmax of the same logits, without clamps.",
+    applies=always,
+    strategy=_any_cases,
+    check=_value_matches,
+    mutants=("log-of-softmax", "probability-clamped", "squared-term", "exp-without-max", "batch-mean-plus-samples"),
+    formats="each",
+)
+
+GRADIENT = Property(
+    id="gradient-matches-the-reference",
+    theme="values",
+    statement="The gradient is the one of the loss's own formula, as nearly as a correct textbook backward gives it.",
+    formula="|dl/dz_k - exact| <= radius of the rounding model, for every k",
+    citation=f"{PAPER}; Higham, Accuracy and Stability of Numerical Algorithms, SIAM 2002, section 3.1",
+    remedy="Let automatic differentiation see every part: no detach, no torch.tensor(tensor), no clamp.",
+    applies=needs_gradient,
+    strategy=_any_cases,
+    check=_gradient_matches,
+    mutants=("polynomial-detached", "cross-entropy-detached", "probability-clamped"),
+    formats="each",
+)
+
+
+def _decreasing(case: Case, context: Context) -> Outcome:
+    """l at the smaller Pt is at least l at the larger."""
+    low, high = single(case, 0), single(case, 1)
+    low_truth, high_truth = context.truth(low), context.truth(high)
+    try:
+        at_low, at_high = total(context.observe(low).value or ()), total(context.observe(high).value or ())
+    except OverflowError:
+        return Outcome(Verdict.INCONCLUSIVE, 0.0)
+    rise = at_high - at_low
+    tolerance = total_tolerance(low_truth) + total_tolerance(high_truth)
+    pts = [t.balls.pt[0] for t in (low_truth, high_truth)]
+    target = case.target[0]
+    index = target if isinstance(target, int) and len(pts[0]) > 1 else 0
+    p_low, p_high = (float(p[index]) for p in pts)
+    return Outcome.of(
+        over(rise, tolerance) if rise > 0 else 0.0,
+        f"l(Pt = {p_high:.6g}) <= l(Pt = {p_low:.6g}) = {float(at_low)!r}",
+        f"l(Pt = {p_high:.6g}) = {float(at_high)!r}",
+        f"The loss rises from {float(at_low):.6g} to {float(at_high):.6g} while Pt rises from {p_low:.4g} to "
+        f"{p_high:.4g}: {_minimum(context.dialect.own(low), context)}",
+    )
+
+
+def _minimum(own: Case, context: Context) -> str:
+    """Where the subject's own law puts the minimum."""
+    target, weights, spec = own.target[0], own.weights, own.spec
+    if not isinstance(target, int) or not context.dialect.known or spec.gamma or len(spec.epsilon) != 1:
+        return "it has a minimum before Pt = 1."
+    w, eps = weights[target], Fraction(spec.epsilon[0])
+    # w CE + B eps x has the slope -w/Pt - B eps in Pt, zero at Pt = -w / (B eps).
+    factor = eps
+    if spec.weighting is Weighting.RESCALED_P:
+        factor = eps * w / (sum(weights, Fraction(0)) / len(weights))
+    elif spec.weighting is Weighting.BOTH:
+        factor = eps * w
+    if factor >= 0 or -w / factor >= 1:
+        return "it has a minimum before Pt = 1."
+    return f"its minimum is at Pt = {float(-w / factor):.6g}, and training stops there."
+
+
+DECREASING = Property(
+    id="decreasing-in-pt",
+    theme="values",
+    statement="A more confident right answer never costs more: with eps_j >= -1/j the loss decreases in Pt.",
+    formula="Pt < Pt' implies l(Pt) >= l(Pt'), under every class weight",
+    citation=f"{PAPER}, section 3: all coefficients 1/j + eps_j are at least zero",
+    remedy="Multiply both parts by the class weight, so that the first coefficient is w (1 + epsilon) >= 0.",
+    applies=always,
+    strategy=raised_pairs,
+    check=_decreasing,
+    mutants=("weight-on-cross-entropy-only", "sign-flipped", "negated"),
+)
+
+LAWS = (VALUE, GRADIENT, DECREASING)
