@@ -5,9 +5,9 @@ The probe finds it, the call obeys it, the report states it. Nothing here import
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Final, Literal, NamedTuple, cast
 
 from polyref.case import Case
 from polyref.errors import PolyrefError, UsageError
@@ -32,6 +32,9 @@ LabelForm = Literal["index", "one_hot", "one_hot_integer", "index_column"]
 Inputs = Literal["logits", "probabilities"]
 Result = Literal["per_sample", "column", "scalar", "elements", "nothing"]
 Where = Literal["constructor", "call"]
+
+#: Stands for a parameter that is not passed, in :meth:`Convention.render`.
+LEFT_OUT: Final = object()
 
 _SHAPES: dict[Result, str] = {
     "per_sample": "(N,)",
@@ -223,16 +226,21 @@ class Convention:
     @property
     def text(self) -> str:
         """The call in one line for a person, with ``…`` for what polyref varies."""
-        values: dict[str, Any] = {"num_classes": _Code("C" if self.classes is None else str(self.classes))}
+        values: dict[str, Any] = {"num_classes": Code("C" if self.classes is None else str(self.classes))}
         if self.reduction_values:
             values["reduction"] = self.reduction_values[0][1]
         path = "" if self.result_path is None else f"[{self.result_path!r}]".replace("'", '"')
         return f"{self.render(values)}{path} → {_SHAPES[self.result]}"
 
     def render(self, values: Mapping[str, Any]) -> str:
-        """The call as text, parameters (polyref's names) as in ``values``, ``…`` for those that are not there."""
+        """The call as text.
+
+        Args:
+            values: what parameters (polyref's names) are set to; :data:`LEFT_OUT` for one that is not passed. One that
+                is not among them is shown as ``…``.
+        """
         constructor = [
-            *(f"{p.subject_name}={_shown(values, p.name)}" for p in self.parameters if p.where == "constructor"),
+            *self._told("constructor", values),
             *(f"{k}={_literal(v)}" for k, v in self.init),
         ]
         inputs = "logits" if self.inputs == "logits" else "softmax(logits)"
@@ -241,11 +249,17 @@ class Convention:
             data.reverse()
         arguments = [
             *(text if keyword is None else f"{keyword}={text}" for keyword, text in data),
-            *(f"{p.subject_name}={_shown(values, p.name)}" for p in self.parameters if p.where == "call"),
+            *self._told("call", values),
             *(f"{k}={_literal(v)}" for k, v in self.call),
         ]
         made = f"{self.name}({', '.join(constructor)})" if self.kind in ("class", "factory") else self.name
         return f"{made}({', '.join(arguments)})"
+
+    def _told(self, where: Where, values: Mapping[str, Any]) -> Iterator[str]:
+        for p in self.parameters:
+            value = values.get(p.name, Code("…"))
+            if p.where == where and value is not LEFT_OUT:
+                yield f"{p.subject_name}={_literal(value)}"
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dict that :meth:`from_json` reads back to an equal convention."""
@@ -274,8 +288,8 @@ class Convention:
             raise UsageError(f"this is no convention document: {type(e).__name__}: {e}") from e
 
 
-class _Code(str):
-    """Text that is shown as it stands, not as a quoted string."""
+class Code(str):
+    """Text that :meth:`Convention.render` shows as it stands, not as a quoted string."""
 
     __slots__ = ()
 
@@ -285,12 +299,8 @@ def _askable(reduction: Reduction) -> str:
     return "mean" if reduction is Reduction.MEAN_OVER_SAMPLES else str(reduction)
 
 
-def _shown(values: Mapping[str, Any], name: str) -> str:
-    return _literal(values[name]) if name in values else "…"
-
-
 def _literal(value: Any) -> str:
-    if isinstance(value, _Code):
+    if isinstance(value, Code):
         return value
     if isinstance(value, str):
         return f'"{value}"'

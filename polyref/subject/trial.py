@@ -17,7 +17,7 @@ from polyref.case import Case
 from polyref.formats import BINARY32
 from polyref.spec import Spec
 from polyref.subject.call import Caller, described, find_tensor, handed_over, one_line, tensor_at
-from polyref.subject.convention import Attempt, Convention, Result
+from polyref.subject.convention import LEFT_OUT, Attempt, Code, Convention, Result
 
 
 def trial_case(classes: int = 4) -> Case:
@@ -132,12 +132,20 @@ def text_of(convention: Convention, case: Case) -> str:
             "epsilon": spec.epsilon if convention.epsilon_form == "list" else (*spec.epsilon, 0.0)[0],
             "terms": len(spec.epsilon),
             "gamma": spec.gamma,
-            "alpha": spec.alpha,
+            "alpha": LEFT_OUT if spec.alpha is None else spec.alpha,
+            "weight": _weight_text(convention, case),
             "reduction": reductions.get(str(spec.reduction)),
             "smoothing": spec.smoothing,
             "ignore_index": case.ignore_index,
         }
     )
+
+
+def _weight_text(convention: Convention, case: Case) -> Any:
+    parameter = convention.parameter("weight")
+    if case.weight is None and parameter is not None and not parameter.required:
+        return LEFT_OUT
+    return Code(f"tensor({list(case.weight) if case.weight is not None else [1.0] * case.classes})")
 
 
 def classified(raw: Any, rows: int, classes: int) -> tuple[Outcome | None, str]:
