@@ -1,0 +1,243 @@
+"""Identify: which loss does a subject compute?
+
+The subject is asked for a fixed set of rows under a few settings of epsilon, gamma and weight, in the widest format
+that it takes, and compared with every member of the family that its convention allows. The one that agrees to better
+than the square root of the unit roundoff (half of the digits: no rounding error of a usable formula is that large at
+probabilities far from 0 and 1) is its dialect. If none does, its response is fitted (:mod:`polyref.subject.fit`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from polyref.case import Case
+from polyref.errors import NothingMeasured
+from polyref.formats import Format, named
+from polyref.reference.ball import evaluate_balls
+from polyref.spec import Link, Reduction, Spec, Weighting
+from polyref.subject.convention import Convention
+from polyref.subject.dialect import Dialect
+from polyref.subject.fit import fit
+from polyref.subject.runner import Runner
+
+#: Margins of the target over the others, and what the others are: Pt from 0.02 to 0.98, numbers of every format.
+_ROWS = (
+    (0.5, -1.0, 0.25, 1.5),
+    (2.0, 0.5, 1.0, -0.5),
+    (-0.75, 1.25, 3.0, 0.0),
+    (1.0, 1.0, -2.0, 0.5),
+    (0.0, 0.125, 0.25, 0.375),
+    (-1.5, 2.5, 0.75, 2.0),
+    (3.0, -0.25, -1.0, 0.5),
+    (0.25, 0.5, -0.5, 2.75),
+)
+#: Two weight vectors of different means, so that a weight is told from a weight over the mean.
+_WEIGHTS = ((0.5, 1.5, 0.25, 3.0), (2.0, 0.5, 3.0, 0.25))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One case that the subject answered, with what it answered."""
+
+    case: Case
+    value: tuple[float, ...]
+
+
+def identify(runner: Runner) -> Dialect:
+    """The dialect of a subject.
+
+    Raises:
+        NothingMeasured: if the subject answered no case at all.
+    """
+    convention = runner.convention
+    settable = frozenset(p for p in ("epsilon", "gamma", "weight", "smoothing") if convention.can(p))
+    samples = _ask(runner, list(_cases(convention, settable)))
+    if not samples:
+        raise NothingMeasured(f"{runner.name} answered none of the cases that it was asked to be identified by")
+    fmt = samples[0].case.format
+    limit = math.sqrt(fmt.unit_roundoff)
+    best: Dialect | None = None
+    for candidate in _candidates(convention, settable):
+        ceiling = math.inf if best is None else best.residual / 4  # the first of equals wins
+        residual = _residual(candidate, samples, ceiling)
+        if residual < ceiling:
+            best = replace(candidate, residual=residual)
+    assert best is not None
+    best = replace(best, known=best.residual <= limit)
+    best = replace(best, formula=formula(best, convention)) if best.known else fit(best, samples, limit)
+    return replace(best, mean=_mean(runner, best), spec=replace(best.spec, reduction=_default_reduction(convention)))
+
+
+# --- what is asked ------------------------------------------------------------------------------------------------
+
+
+def _cases(convention: Convention, settable: frozenset[str]) -> Iterator[Case]:
+    fmt = named(convention.formats[0])
+    classes = convention.classes or 4
+    epsilons = (1.0, 0.0, -1.0, 2.0) if "epsilon" in settable else (0.0,)
+    gammas = (0.0, 2.0) if "gamma" in settable else (0.0,)
+    weights: tuple[tuple[float, ...] | None, ...] = (None,)
+    if "weight" in settable:
+        weights = (None, *(_first(classes, w) for w in _WEIGHTS))
+    reduction = next((r for r in Reduction if str(r) in convention.reductions), Reduction.MEAN)
+    rows = [_first(classes, row) for row in _ROWS]
+    targets = tuple(i % classes for i in range(len(rows)))
+    for epsilon, gamma, weight in itertools.product(epsilons, gammas, weights):
+        spec = Spec(epsilon=(epsilon,), gamma=gamma, reduction=reduction)
+        # The batch, as a weighted mean over one row loses the weight; each row alone, as a sample's loss must not
+        # depend on its neighbours.
+        yield Case(spec, fmt, tuple(rows), targets, weight)
+        for row, target in zip(rows, targets, strict=True):
+            yield Case(spec, fmt, (row,), (target,), weight)
+    if convention.epsilon_form == "list":
+        yield Case(Spec(epsilon=(0.5, -1.0, 2.0), reduction=reduction), fmt, tuple(rows), targets)
+
+
+def _first(count: int, values: Sequence[float]) -> tuple[float, ...]:
+    """So many of the values, from the start again where they run out."""
+    return tuple(itertools.islice(itertools.cycle(values), count))
+
+
+def _ask(runner: Runner, cases: Sequence[Case]) -> list[Sample]:
+    supported = [c for c in cases if runner.convention.supports(c)]
+    seen = runner.observe_all(supported, gradient=False)
+    return [
+        Sample(case, o.value)
+        for case, o in zip(supported, seen, strict=True)
+        if o.value is not None and all(map(math.isfinite, o.value))
+    ]
+
+
+# --- what it is compared with -------------------------------------------------------------------------------------
+
+
+def _candidates(convention: Convention, settable: frozenset[str]) -> Iterator[Dialect]:
+    """Every member of the family that the convention allows, the likeliest first."""
+    link = Link.SIGMOID if convention.result == "elements" else Link.SOFTMAX
+    weightings = tuple(Weighting) if "weight" in settable else (Weighting.BOTH,)
+    alpha = _number(convention.default("alpha"))
+    given = _number(convention.default("gamma"))
+    gammas = (0.0,) if "gamma" in settable else tuple(dict.fromkeys(v for v in (given, 0.0, 2.0) if v is not None))
+    default = _number(convention.default("epsilon"))
+    if "epsilon" in settable:
+        epsilons: tuple[tuple[float, ...], ...] = ((default if default is not None else 1.0,),)
+    else:
+        epsilons = tuple(dict.fromkeys((e,) for e in (default, 1.0, 0.0, -1.0, 2.0) if e is not None))
+    alphas = (None,) if link is Link.SOFTMAX else tuple(dict.fromkeys((None, alpha, 0.25)))
+    built_in: tuple[tuple[float, float] | None, ...] = (None,)
+    if link is Link.SOFTMAX and alpha is not None and "weight" not in settable:
+        built_in = (None, (alpha, 1 - alpha), (alpha, alpha))
+    polynomial_links = (None,) if link is Link.SIGMOID else (None, Link.SIGMOID)
+    for poly, gamma, eps, a, weights in itertools.product(polynomial_links, gammas, epsilons, alphas, built_in):
+        for weighting in tuple(Weighting)[:2] if weights is not None else weightings:
+            yield Dialect(
+                formula="",
+                spec=Spec(link=link, epsilon=eps, gamma=gamma, weighting=weighting, alpha=a, polynomial_link=poly),
+                settable=settable,
+                head_tail_weights=weights,
+                weighting=str(weighting) if "weight" in settable else "none",
+            )
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, tuple) and len(value) == 1:
+        value = value[0]
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if is_number else None  # type: ignore[arg-type]
+
+
+def _residual(candidate: Dialect, samples: Sequence[Sample], ceiling: float) -> float:
+    """The largest relative difference; given up once it exceeds the ceiling."""
+    worst = 0.0
+    for sample in samples:
+        own = candidate.own(sample.case)
+        balls = evaluate_balls(own, bits=60, floor=-1200).value
+        predicted = [math.nan] if balls is None else [float(v.mid()) for v in balls]
+        if len(predicted) != len(sample.value):
+            return math.inf
+        for p, v in zip(predicted, sample.value, strict=True):
+            worst = max(worst, abs(p - v) / max(1.0, abs(p)))
+        if not worst < ceiling:
+            return math.inf
+    return worst
+
+
+def _mean(runner: Runner, dialect: Dialect) -> Reduction:
+    """What the subject's mean divides by: the weights, as torch does, or the number of rows."""
+    convention = runner.convention
+    if "mean" not in convention.reductions or not dialect.known:
+        return Reduction.MEAN
+    samples = _ask(runner, [_mean_case(convention, dialect, named(convention.formats[0]))])
+    candidates = [replace(dialect, mean=mean) for mean in (Reduction.MEAN, Reduction.MEAN_OVER_SAMPLES)]
+    return min(candidates, key=lambda d: _residual(d, samples, math.inf)).mean
+
+
+def _mean_case(convention: Convention, dialect: Dialect, fmt: Format) -> Case:
+    classes = convention.classes or 4
+    rows = tuple(_first(classes, row) for row in _ROWS[:3])
+    weight = _first(classes, _WEIGHTS[0]) if convention.can("weight") else None
+    return Case(replace(dialect.spec, reduction=Reduction.MEAN), fmt, rows, (0, 1, 2 % classes), weight)
+
+
+def _default_reduction(convention: Convention) -> Reduction:
+    default = str(convention.default("reduction"))
+    if default in (str(r) for r in Reduction):
+        return Reduction(default)
+    return next((r for r in Reduction if str(r) in convention.reductions), Reduction.NONE)
+
+
+# --- what it is called --------------------------------------------------------------------------------------------
+
+
+def formula(dialect: Dialect, convention: Convention) -> str:
+    """The law in one line of text."""
+    spec = dialect.spec
+    gamma = "gamma" if "gamma" in dialect.settable else f"{spec.gamma:g}" if spec.gamma else ""
+    ce = "BCE" if spec.link is Link.SIGMOID else "CE"
+    log = f"x^{gamma} {ce}" if gamma else ce
+    polynomial = _polynomial(dialect, convention, gamma)
+    weighted = convention.can("weight") or dialect.head_tail_weights is not None
+    if spec.alpha is not None:
+        log = f"alpha_t {log}"
+    if not polynomial:
+        text = f"w {log}" if weighted else log
+    elif not weighted:
+        text = f"{log} + {polynomial}"
+    elif spec.weighting is Weighting.BOTH:
+        text = f"w [{log} + {polynomial}]"
+    elif spec.weighting is Weighting.CE_ONLY:
+        text = f"w {log} + {polynomial}"
+    else:
+        text = _rescaled(gamma, polynomial, list_of_terms=convention.epsilon_form == "list", log=log)
+    if dialect.head_tail_weights is not None:
+        head, tail = dialect.head_tail_weights
+        text += f", w = {head:g} for class 0, {tail:g} for the others"
+    if spec.alpha is not None:
+        text += f", alpha_t = {spec.alpha:g} for the target class, {1 - spec.alpha:g} for the others"
+    return f"{text}, for each logit by itself" if spec.link is Link.SIGMOID else text
+
+
+def _polynomial(dialect: Dialect, convention: Convention, gamma: str) -> str:
+    x = "mean_k x_k" if dialect.spec.mixed else "x"
+    if convention.epsilon_form == "list":
+        power = f"x^({gamma}+j)" if gamma else "x^j"
+        return f"sum_j eps_j {power}"
+    if "epsilon" in dialect.settable:
+        factor = "eps "
+    else:
+        eps = dialect.spec.epsilon[0] if dialect.spec.epsilon else 0.0
+        if eps == 0:
+            return ""
+        factor = "" if eps == 1 else f"{eps:g} "
+    power = "" if not gamma else "^(gamma+1)" if gamma == "gamma" else f"^{dialect.spec.gamma + 1:g}"
+    return f"{factor}{x}{power}" + (" (x_k = 1 - Pt of sigmoid)" if dialect.spec.mixed else "")
+
+
+def _rescaled(gamma: str, polynomial: str, *, list_of_terms: bool, log: str) -> str:
+    if gamma or list_of_terms or not polynomial.startswith("eps "):
+        rescaled = polynomial.replace("x^j", "(1 - Pt w/mu)^j")
+        return f"w {log} + {rescaled} with Pt rescaled by w/mu in the polynomial"
+    return "w [CE + (eps/mu) x] + eps (1 - w/mu)"
