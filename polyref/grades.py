@@ -1,0 +1,181 @@
+"""Grades: how accurate a subject is, for one quantity and format, regime by regime of Pt.
+
+The rows are drawn for a format by a seed, as many for each regime, from certainly wrong to certainly right. Each row
+is judged by itself: its error in ulps, over the textbook tolerance, and over that of the cancellation-free algorithm.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from polyref.case import Case
+from polyref.formats import Format
+from polyref.reference.ball import Balls
+from polyref.reference.enclosure import Enclosure, error_over
+from polyref.reference.model import cancellation_free
+from polyref.spec import Reduction
+from polyref.subject.dialect import Dialect
+from polyref.subject.observation import Observation
+from polyref.subject.runner import Runner
+from polyref.verdict import Truth
+
+
+class Grade(StrEnum):
+    """How accurate a subject is, best first."""
+
+    CORRECTLY_ROUNDED = "correctly rounded"
+    FAITHFUL = "faithful"
+    ACCURATE = "accurate"
+    TEXTBOOK = "textbook"
+    DEGRADED = "degraded"
+    BROKEN = "broken"
+
+
+#: Names of the regimes, from certainly wrong to certainly right, and the log-odds of Pt that they reach up to.
+REGIMES: tuple[tuple[str, float], ...] = (
+    ("Pt < 2^-64", -64 * math.log(2)),
+    ("Pt < 2^-16", -16 * math.log(2)),
+    ("Pt < 1/4", -math.log(3)),
+    ("even", math.log(3)),
+    ("1-Pt < 1/4", 16 * math.log(2)),
+    ("1-Pt < 2^-16", 64 * math.log(2)),
+    ("1-Pt < 2^-64", math.inf),
+)
+#: Upper bounds, in ulps, of the bars of an error distribution.
+BOUNDS = (0.5, 1.0, 2.0, 4.0, 16.0, 256.0, 65536.0, math.inf)
+
+
+@dataclass
+class Tally:
+    """What the rows of one group have shown so far."""
+
+    examples: int = 0
+    max_ulp: float = 0.0
+    max_ratio: float = 0.0
+    grade: Grade = Grade.CORRECTLY_ROUNDED
+    case: Case | None = None
+    histogram: list[int] = field(default_factory=lambda: [0] * len(BOUNDS))
+
+    def add(self, case: Case, ulp: float, ratio: float, grade: Grade) -> None:
+        """One more row."""
+        self.examples += 1
+        order = list(Grade)
+        worse = order.index(grade) > order.index(self.grade)
+        if self.case is None or worse or (grade is self.grade and (ratio, ulp) > (self.max_ratio, self.max_ulp)):
+            self.case = case
+        self.grade = max(self.grade, grade, key=order.index)
+        self.max_ulp, self.max_ratio = max(self.max_ulp, ulp), max(self.max_ratio, ratio)
+        self.histogram[next(i for i, bound in enumerate(BOUNDS) if ulp <= bound)] += 1
+
+
+def regime_of(balls: Balls) -> str:
+    """The regime of the first row's target."""
+    pt = min(balls.pt[0], key=float)
+    p = float(pt.mid())
+    if p <= 0.5:
+        log_odds = float(pt.log().mid()) if pt > 0 else -math.inf
+    else:
+        complement = 1 - pt
+        log_odds = -float(complement.log().mid()) if complement > 0 else math.inf
+    return next(name for name, upper in REGIMES if log_odds <= upper)
+
+
+def grade_format(
+    runner: Runner, dialect: Dialect, fmt: Format, *, rows: int, seed: int
+) -> Iterator[tuple[str, str, Tally]]:
+    """The tallies of one format as (quantity, regime, tally), regime "all" first; nothing that was not measured.
+
+    Args:
+        runner: the subject.
+        dialect: the law that it is judged by.
+        fmt: the format.
+        rows: how many rows for each regime.
+        seed: of the rows.
+    """
+    tallies: dict[tuple[str, str], Tally] = {}
+    cases = [c for c in _cases(runner, dialect, fmt, rows, seed) if runner.convention.supports(c)]
+    for case, seen in zip(cases, runner.observe_all(cases), strict=True):
+        _judge(tallies, dialect.own(case), case, seen)
+    quantities = dict.fromkeys(q for q, _ in tallies)
+    for quantity in quantities:
+        for regime in ("all", *(name for name, _ in REGIMES)):
+            if (quantity, regime) in tallies:
+                yield quantity, regime, tallies[quantity, regime]
+
+
+def _cases(runner: Runner, dialect: Dialect, fmt: Format, rows: int, seed: int) -> Iterator[Case]:
+    """Single rows, so that each is judged by itself whatever the subject makes of a batch."""
+    rng = random.Random(f"{seed} {fmt.name}")
+    convention = runner.convention
+    reduction = next(r for r in Reduction if str(r) in convention.reductions)
+    lowest, highest = -1.05 * math.log(2) * (fmt.precision - fmt.emin), 1.05 * math.log(2) * (fmt.precision - fmt.emin)
+    starts = (lowest, *(upper for _, upper in REGIMES[:-1]))
+    for (_, upper), lower in zip(REGIMES, starts, strict=True):
+        if lower < lowest or lower > highest:
+            continue
+        for _ in range(rows):
+            classes = convention.classes or rng.choice((2, 3, 5, 10))
+            target = rng.randrange(classes)
+            others = [fmt.round(rng.gauss(0, 2)) for _ in range(classes)]
+            rest = [z for k, z in enumerate(others) if k != target] or [0.0]
+            log_sum = max(rest) + math.log(sum(math.exp(z - max(rest)) for z in rest))
+            others[target] = fmt.round(log_sum + rng.uniform(lower, min(upper, highest)))
+            epsilon = dialect.spec.epsilon
+            if "epsilon" in dialect.settable:
+                epsilon = (rng.choice((1.0, -1.0, 0.5, 2.0)),)
+            gamma = 0.0 if "gamma" in dialect.settable else dialect.spec.gamma
+            spec = replace(dialect.spec, epsilon=epsilon, gamma=gamma, reduction=reduction)
+            yield Case(spec, fmt, (tuple(others),), (target,))
+
+
+def _judge(tallies: dict[tuple[str, str], Tally], own: Case, case: Case, seen: Observation) -> None:
+    truth = Truth.of(own)
+    free = cancellation_free(own, exact=truth.balls)
+    regime = regime_of(truth.balls)
+
+    def add(
+        quantity: str, observed: Sequence[float], exact: Sequence[Enclosure], radii: Sequence[Sequence[float]]
+    ) -> None:
+        textbook, sharp = radii
+        ulp = max(_error(o, e, own.format, None) for o, e in zip(observed, exact, strict=True))
+        ratio = max(_error(o, e, own.format, r) for o, e, r in zip(observed, exact, textbook, strict=True))
+        sharpest = max(_error(o, e, own.format, r) for o, e, r in zip(observed, exact, sharp, strict=True))
+        grade = _grade(observed, exact, own.format, ulp, ratio, sharpest)
+        for key in ("all", regime):
+            tallies.setdefault((quantity, key), Tally()).add(case, ulp, ratio, grade)
+
+    exact_values = [truth.value(i) for i in range(truth.values)]
+    if seen.value is not None and len(seen.value) == len(exact_values):
+        add("value", seen.value, exact_values, (truth.tolerance.value, free.value))
+    elif seen.value is None:
+        nothing = [math.nan] * len(exact_values)
+        add("value", nothing, exact_values, (truth.tolerance.value, free.value))
+    if seen.gradient is not None:
+        exact_gradient = [truth.gradient(0, k) for k in range(own.classes)]
+        add("gradient", seen.gradient[0], exact_gradient, (truth.tolerance.gradient[0], free.gradient[0]))
+
+
+def _error(observed: float, exact: Enclosure, fmt: Format, radius: float | None) -> float:
+    return error_over(observed, exact, fmt, radius)
+
+
+def _grade(
+    observed: Sequence[float], exact: Sequence[Enclosure], fmt: Format, ulp: float, ratio: float, sharpest: float
+) -> Grade:
+    """The grade of one row, by the definitions of the six words."""
+    if ratio > 1:
+        for o, e in zip(observed, exact, strict=True):
+            rounded = e.rounded(fmt)
+            lost = not math.isfinite(o) and (rounded is None or math.isfinite(rounded))
+            if lost or (o * float(e) < 0 and rounded != 0.0):
+                return Grade.BROKEN
+        return Grade.DEGRADED
+    if all(e.rounded(fmt) == o for o, e in zip(observed, exact, strict=True)):
+        return Grade.CORRECTLY_ROUNDED
+    if ulp < 1:
+        return Grade.FAITHFUL
+    return Grade.ACCURATE if sharpest <= 1 else Grade.TEXTBOOK
