@@ -14,7 +14,8 @@ from mpmath.libmp import from_man_exp, from_str, mpf_abs, mpf_sub, to_str
 
 from polyref.formats import Dyadic, Format
 
-#: Radii more than this many binary places below their midpoint are widened to it, so that sums stay small.
+#: Radii more than this many binary places below their midpoint are widened to it, and midpoints that far below their
+#: radius are moved to zero, so that sums stay small.
 _GAP = 1 << 16
 
 ZERO = Dyadic(0, 0)
@@ -35,6 +36,9 @@ class Enclosure:
     def __post_init__(self) -> None:
         if self.mid.man and self.rad.man and self.rad.magnitude < self.mid.magnitude - _GAP:
             object.__setattr__(self, "rad", Dyadic(1, self.mid.magnitude - _GAP))
+        if self.mid.man and self.rad.man and self.mid.magnitude < self.rad.magnitude - _GAP:
+            object.__setattr__(self, "rad", Dyadic(1, self.rad.magnitude + 1))
+            object.__setattr__(self, "mid", ZERO)
 
     @classmethod
     def exactly(cls, value: float) -> Enclosure:
