@@ -11,6 +11,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 from polyref.case import Case
 from polyref.formats import Format
@@ -137,37 +138,37 @@ def _judge(tallies: dict[tuple[str, str], Tally], own: Case, case: Case, seen: O
     free = cancellation_free(own, exact=truth.balls)
     regime = regime_of(truth.balls)
 
-    def add(
-        quantity: str, observed: Sequence[float], exact: Sequence[Enclosure], radii: Sequence[Sequence[float]]
-    ) -> None:
-        textbook, sharp = radii
-        ulp = max(_error(o, e, own.format, None) for o, e in zip(observed, exact, strict=True))
-        ratio = max(_error(o, e, own.format, r) for o, e, r in zip(observed, exact, textbook, strict=True))
-        sharpest = max(_error(o, e, own.format, r) for o, e, r in zip(observed, exact, sharp, strict=True))
-        grade = _grade(observed, exact, own.format, ulp, ratio, sharpest)
+    def add(quantity: str, observed: Sequence[float], exact: Sequence[Enclosure], *radii: Sequence[float]) -> None:
+        units: tuple[Sequence[float | None], ...] = ((None,) * len(exact), *radii)
+        ulp, ratio, sharpest = (
+            max(error_over(o, e, own.format, unit) for o, e, unit in zip(observed, exact, each, strict=True))
+            for each in units
+        )
+        grade = _grade(observed, exact, own.format, _Errors(ulp, ratio, sharpest))
         for key in ("all", regime):
             tallies.setdefault((quantity, key), Tally()).add(case, ulp, ratio, grade)
 
     exact_values = [truth.value(i) for i in range(truth.values)]
-    if seen.value is not None and len(seen.value) == len(exact_values):
-        add("value", seen.value, exact_values, (truth.tolerance.value, free.value))
-    elif seen.value is None:
-        nothing = [math.nan] * len(exact_values)
-        add("value", nothing, exact_values, (truth.tolerance.value, free.value))
+    if seen.value is None or len(seen.value) == len(exact_values):
+        # Where nothing came back, NaN stands for each number that was due.
+        values = (math.nan,) * len(exact_values) if seen.value is None else seen.value
+        add("value", values, exact_values, truth.tolerance.value, free.value)
     if seen.gradient is not None:
         exact_gradient = [truth.gradient(0, k) for k in range(own.classes)]
-        add("gradient", seen.gradient[0], exact_gradient, (truth.tolerance.gradient[0], free.gradient[0]))
+        add("gradient", seen.gradient[0], exact_gradient, truth.tolerance.gradient[0], free.gradient[0])
 
 
-def _error(observed: float, exact: Enclosure, fmt: Format, radius: float | None) -> float:
-    return error_over(observed, exact, fmt, radius)
+class _Errors(NamedTuple):
+    """One row's largest errors: in ulps, over the textbook tolerance, over the cancellation-free algorithm's."""
+
+    ulp: float
+    ratio: float
+    sharpest: float
 
 
-def _grade(
-    observed: Sequence[float], exact: Sequence[Enclosure], fmt: Format, ulp: float, ratio: float, sharpest: float
-) -> Grade:
+def _grade(observed: Sequence[float], exact: Sequence[Enclosure], fmt: Format, errors: _Errors) -> Grade:
     """The grade of one row, by the definitions of the six words."""
-    if ratio > 1:
+    if errors.ratio > 1:
         for o, e in zip(observed, exact, strict=True):
             rounded = e.rounded(fmt)
             lost = not math.isfinite(o) and (rounded is None or math.isfinite(rounded))
@@ -176,6 +177,6 @@ def _grade(
         return Grade.DEGRADED
     if all(e.rounded(fmt) == o for o, e in zip(observed, exact, strict=True)):
         return Grade.CORRECTLY_ROUNDED
-    if ulp < 1:
+    if errors.ulp < 1:
         return Grade.FAITHFUL
-    return Grade.ACCURATE if sharpest <= 1 else Grade.TEXTBOOK
+    return Grade.ACCURATE if errors.sharpest <= 1 else Grade.TEXTBOOK
