@@ -163,6 +163,7 @@ class Case:
                 "reduction": str(spec.reduction),
                 "alpha": None if spec.alpha is None else spec.alpha.hex(),
                 "polynomial_link": None if spec.polynomial_link is None else str(spec.polynomial_link),
+                "polynomial_gamma": None if spec.polynomial_gamma is None else spec.polynomial_gamma.hex(),
             },
         }
 
@@ -184,6 +185,7 @@ class Case:
                 reduction=Reduction(s["reduction"]),
                 alpha=None if s["alpha"] is None else float.fromhex(s["alpha"]),
                 polynomial_link=None if s["polynomial_link"] is None else Link(s["polynomial_link"]),
+                polynomial_gamma=None if s["polynomial_gamma"] is None else float.fromhex(s["polynomial_gamma"]),
             )
             target = tuple(_hex_row(t) if isinstance(t, list) else int(t) for t in data["target"])
             return cls(

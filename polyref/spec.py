@@ -123,6 +123,7 @@ class Spec:
             (Lin et al., ICCV 2017); None for no such factor.
         polynomial_link: the link of the polynomial where it is not the logarithm's; then the polynomial is the mean
             over classes of its elements. No paper's loss, but published code does it.
+        polynomial_gamma: the focal exponent of such a polynomial where it does not follow gamma.
 
     Raises:
         UsageError: for a parameter outside its range.
@@ -136,6 +137,7 @@ class Spec:
     reduction: Reduction = Reduction.NONE
     alpha: float | None = None
     polynomial_link: Link | None = None
+    polynomial_gamma: float | None = None
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.gamma) or self.gamma < 0:
@@ -143,6 +145,10 @@ class Spec:
         for j, eps in enumerate(self.epsilon, start=1):
             if not math.isfinite(eps):
                 raise UsageError(f"epsilon_{j} is {eps!r}: give a finite number")
+        if self.alpha is not None and not math.isfinite(self.alpha):
+            raise UsageError(f"alpha {self.alpha!r} is not allowed: give a finite number")
+        if self.polynomial_gamma is not None and not (self.mixed and 0 <= self.polynomial_gamma < math.inf):
+            raise UsageError("polynomial_gamma is a finite number, at least 0, of a polynomial with a link of its own")
         if not 0 <= self.smoothing <= 1:
             raise UsageError(f"smoothing {self.smoothing!r} is not allowed: give a number from 0 to 1")
 
@@ -184,7 +190,9 @@ class Spec:
             return Responses(positive, negative)
         if self.link is not Link.SOFTMAX:
             raise UsageError("polynomial_link is understood beside link softmax only: leave it out")
-        polynomial = replace(self, link=Link.SIGMOID, polynomial_link=None, alpha=None)
+        gamma = self.gamma if self.polynomial_gamma is None else self.polynomial_gamma
+        plain = {"polynomial_link": None, "polynomial_gamma": None, "alpha": None}
+        polynomial = replace(self, link=Link.SIGMOID, gamma=gamma, **plain)
 
         def alone(w: Fraction) -> Response:
             return replace(polynomial.response(w, mean), log_weight=Fraction(0))

@@ -229,7 +229,25 @@ def _softmax_row(
     if len(points) != 1:
         return value, gradient, None
     ((y, point),) = points.items()
+    if point.x.is_zero() or point.pt.is_zero():
+        return value, gradient, _end_slope(responses[y], point)
     return value, gradient, -slopes[y] / point.pt
+
+
+def _end_slope(response: Response, point: Point) -> arb:
+    """The one-sided limit of dl/dPt at Pt = 1 (x = 0) or Pt = 0 (x = 1)."""
+    a, gamma, c = response.log_weight, response.gamma, response.coefficients
+    if point.pt.is_zero():
+        if a:
+            return arb.neg_inf() if a > 0 else arb.pos_inf()
+        return -rational(sum((gamma + i) * v for i, v in enumerate(c)) + Fraction(0))
+    if gamma == 0:
+        return -rational(slope_coefficients(response)[0])
+    if gamma > 1 or c[0] == 0:
+        return arb(0)
+    if gamma == 1:
+        return -rational(c[0])
+    return arb.neg_inf() if c[0] > 0 else arb.pos_inf()
 
 
 def _element(sides: tuple[Point, Point], q: Fraction, responses: tuple[Response, Response]) -> tuple[arb, arb]:

@@ -130,12 +130,23 @@ def _candidates(convention: Convention, settable: frozenset[str]) -> Iterator[Di
     built_in: tuple[tuple[float, float] | None, ...] = (None,)
     if link is Link.SOFTMAX and alpha is not None and "weight" not in settable:
         built_in = (None, (alpha, 1 - alpha), (alpha, alpha))
-    polynomial_links = (None,) if link is Link.SIGMOID else (None, Link.SIGMOID)
-    for poly, gamma, eps, a, weights in itertools.product(polynomial_links, gammas, epsilons, alphas, built_in):
+    # A polynomial of sigmoids beside a softmax logarithm; its exponent may be fixed where gamma can be chosen.
+    polynomials: tuple[tuple[Link | None, float | None], ...] = ((None, None),)
+    if link is Link.SOFTMAX:
+        polynomials += ((Link.SIGMOID, None), (Link.SIGMOID, 2.0))
+    for (poly, exponent), gamma, eps, a, weights in itertools.product(polynomials, gammas, epsilons, alphas, built_in):
         for weighting in tuple(Weighting)[:2] if weights is not None else weightings:
             yield Dialect(
                 formula="",
-                spec=Spec(link=link, epsilon=eps, gamma=gamma, weighting=weighting, alpha=a, polynomial_link=poly),
+                spec=Spec(
+                    link=link,
+                    epsilon=eps,
+                    gamma=gamma,
+                    weighting=weighting,
+                    alpha=a,
+                    polynomial_link=poly,
+                    polynomial_gamma=exponent,
+                ),
                 settable=settable,
                 head_tail_weights=weights,
                 weighting=str(weighting) if "weight" in settable else "none",
@@ -232,7 +243,10 @@ def _polynomial(dialect: Dialect, convention: Convention, gamma: str) -> str:
         if eps == 0:
             return ""
         factor = "" if eps == 1 else f"{eps:g} "
-    power = "" if not gamma else "^(gamma+1)" if gamma == "gamma" else f"^{dialect.spec.gamma + 1:g}"
+    fixed = dialect.spec.polynomial_gamma
+    exponent = dialect.spec.gamma if fixed is None else fixed
+    follows = gamma == "gamma" and fixed is None
+    power = "^(gamma+1)" if follows else f"^{exponent + 1:g}" if exponent else ""
     return f"{factor}{x}{power}" + (" (x_k = 1 - Pt of sigmoid)" if dialect.spec.mixed else "")
 
 

@@ -90,7 +90,7 @@ def _family(truth: Truth) -> Truth:
     """The truth in the family proper: a polynomial with a link of its own is no member of it."""
     if not truth.case.spec.mixed:
         return truth
-    return Truth.of(truth.case.with_spec(polynomial_link=None))
+    return Truth.of(truth.case.with_spec(polynomial_link=None, polynomial_gamma=None))
 
 
 def _cancels(case: Case, context: Context, explanation: str) -> Outcome:
@@ -231,7 +231,7 @@ def _zero_cases(context: Context) -> SearchStrategy[Case]:
 def _zero_is_cross_entropy(case: Case, context: Context) -> Outcome:
     own = context.dialect.own(case)
     # Without its polynomial a loss has one weighting law only, and no second link.
-    plain = replace(own.spec, epsilon=(), weighting=Weighting.BOTH, polynomial_link=None)
+    plain = replace(own.spec, epsilon=(), weighting=Weighting.BOTH, polynomial_link=None, polynomial_gamma=None)
     truth = Truth.of(replace(own, spec=plain))
     name = "the cross-entropy" if not own.spec.gamma else "the focal loss"
     return compare_values(context.observe(case), truth, f"At epsilon = 0 the value is not {name}.")
