@@ -20,6 +20,7 @@ from enum import StrEnum
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from math import comb
+from typing import TypeVar
 
 from polyref.errors import UsageError
 
@@ -50,6 +51,9 @@ class Reduction(StrEnum):
     MEAN = "mean"
     #: Divide by the number of rows that are not ignored, weights or not.
     MEAN_OVER_SAMPLES = "mean_over_samples"
+
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
 
 
 @dataclass(frozen=True)
@@ -140,6 +144,19 @@ class Spec:
     polynomial_gamma: float | None = None
 
     def __post_init__(self) -> None:
+        # Names and whole numbers are welcome, and kept as the members and floats that they stand for.
+        self._keep("link", _member(Link, self.link))
+        self._keep("weighting", _member(Weighting, self.weighting))
+        self._keep("reduction", _member(Reduction, self.reduction))
+        self._keep("epsilon", tuple(map(float, self.epsilon)))
+        self._keep("gamma", float(self.gamma))
+        self._keep("smoothing", float(self.smoothing))
+        if self.alpha is not None:
+            self._keep("alpha", float(self.alpha))
+        if self.polynomial_link is not None:
+            self._keep("polynomial_link", _member(Link, self.polynomial_link))
+        if self.polynomial_gamma is not None:
+            self._keep("polynomial_gamma", float(self.polynomial_gamma))
         if not math.isfinite(self.gamma) or self.gamma < 0:
             raise UsageError(f"gamma {self.gamma!r} is not allowed: give a finite number, at least 0")
         for j, eps in enumerate(self.epsilon, start=1):
@@ -148,9 +165,15 @@ class Spec:
         if self.alpha is not None and not math.isfinite(self.alpha):
             raise UsageError(f"alpha {self.alpha!r} is not allowed: give a finite number")
         if self.polynomial_gamma is not None and not (self.mixed and 0 <= self.polynomial_gamma < math.inf):
-            raise UsageError("polynomial_gamma is a finite number, at least 0, of a polynomial with a link of its own")
+            raise UsageError(
+                f"polynomial_gamma {self.polynomial_gamma!r} is not allowed here: give a finite number, at least 0, "
+                "beside a polynomial_link that is not the link"
+            )
         if not 0 <= self.smoothing <= 1:
             raise UsageError(f"smoothing {self.smoothing!r} is not allowed: give a number from 0 to 1")
+
+    def _keep(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
 
     def response(self, weight: Fraction, mean_weight: Fraction, *, positive: bool = True) -> Response:
         """The response of a class with this weight; ``positive`` is False for a sigmoid element that is no target.
@@ -180,7 +203,8 @@ class Spec:
         """The responses of all classes under a weight vector (None: all ones).
 
         Raises:
-            UsageError: for a polynomial link that polyref does not know how to combine with the link.
+            UsageError: for a polynomial link that polyref does not know how to combine with the link, and for the
+                rescaled law with weights whose mean is zero.
         """
         weights = tuple(Fraction(w) for w in weight) if weight is not None else (Fraction(1),) * classes
         mean = sum(weights, Fraction(0)) / classes
@@ -191,10 +215,19 @@ class Spec:
         if self.link is not Link.SOFTMAX:
             raise UsageError("polynomial_link is understood beside link softmax only: leave it out")
         gamma = self.gamma if self.polynomial_gamma is None else self.polynomial_gamma
-        plain = {"polynomial_link": None, "polynomial_gamma": None, "alpha": None}
-        polynomial = replace(self, link=Link.SIGMOID, gamma=gamma, **plain)
+        polynomial = replace(
+            self, link=Link.SIGMOID, gamma=gamma, alpha=None, polynomial_link=None, polynomial_gamma=None
+        )
 
         def alone(w: Fraction) -> Response:
             return replace(polynomial.response(w, mean), log_weight=Fraction(0))
 
         return Responses(positive, negative, tuple((alone(w), alone(w)) for w in weights))
+
+
+def _member(kind: type[_Choice], value: str) -> _Choice:
+    try:
+        return kind(value)
+    except ValueError:
+        choices = ", ".join(kind)
+        raise UsageError(f"{kind.__name__.lower()} {value!r} is not known: choose one of {choices}") from None

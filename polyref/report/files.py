@@ -36,6 +36,27 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         raise UsageError(f"cannot write {visible(os.fspath(given))}: {why(e)}") from e
 
 
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Find out early whether :func:`write_atomically` will be able to write there, and change nothing.
+
+    Raises:
+        UsageError: if it will not.
+    """
+    given = Path(path)
+    try:
+        if _is_special(given):
+            return
+        folder = Path(os.path.realpath(given)).parent
+        while not folder.exists():
+            folder = folder.parent
+    except (OSError, ValueError) as e:
+        raise UsageError(f"cannot write {visible(os.fspath(given))}: {why(e)}") from e
+    if not folder.is_dir():
+        raise UsageError(f"cannot write {visible(os.fspath(given))}: {visible(str(folder))} is no folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"cannot write {visible(os.fspath(given))}: permission denied for {visible(str(folder))}")
+
+
 def why(error: Exception) -> str:
     """The reason in an error of the operating system, in one line and without the path again."""
     if isinstance(error, OSError) and error.strerror:

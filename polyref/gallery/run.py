@@ -1,0 +1,83 @@
+"""``make audit``: audit polyref.nn and every gallery entry, and hold the findings against what is on record."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from rich.console import Console
+
+from polyref.audit import Options, Profile, audit
+from polyref.errors import UsageError
+from polyref.gallery import ENTRIES
+from polyref.report import document, files, html, terminal
+from polyref.report.progress import progress
+
+#: (name of the files, target, laws that it is known to break): our own losses first, which break none.
+OURS = (
+    ("nn-function", "polyref.nn.functional:poly_cross_entropy"),
+    ("nn-module", "polyref.nn.modules:PolyCrossEntropyLoss"),
+)
+
+
+def targets() -> Iterator[tuple[str, str, frozenset[str]]]:
+    """(name of the files, target, laws that it is known to break)."""
+    for name, target in OURS:
+        yield name, target, frozenset()
+    for entry in ENTRIES:
+        yield entry.id, entry.target, frozenset(d.property_id for d in entry.defects)
+
+
+def run(out: Path, *, profile: Profile = "default", jobs: int = 2) -> int:
+    """Audit everything, write the documents and an index page to ``out``, and print one table.
+
+    Returns:
+        0 if every subject breaks exactly the laws on record, else 1.
+
+    Raises:
+        UsageError: if the folder cannot be written, or ``jobs`` is below 1.
+    """
+    if jobs < 1:
+        raise UsageError(f"--jobs {jobs} is not allowed: give at least 1")
+    files.check_writable(out / "index.html")
+    chosen = list(targets())
+    with progress("gallery", total=len(chosen)) as meter:
+        documents = []
+        for found in _audited([target for _, target, _ in chosen], Options(profile=profile), jobs):
+            documents.append(found)
+            meter.step(found.subject.target)
+    pages = []
+    for (name, _, _), found in zip(chosen, documents, strict=True):
+        document.write(found, out / f"{name}.json")
+        html.write(found, out / f"{name}.html")
+        pages.append((found, f"{name}.html", f"{name}.json"))
+    html.write_index(pages, out / "index.html")
+    console = Console(highlight=False)
+    terminal.summary_table(documents, console)
+    console.print(f"Reports: {out / 'index.html'}")
+    surprises = [
+        line
+        for (_, target, known), found in zip(chosen, documents, strict=True)
+        for line in _surprises(target, known, {f.property for f in found.violated})
+    ]
+    for line in surprises:
+        console.print(line, style="bold red")
+    return 1 if surprises else 0
+
+
+def _audited(names: list[str], options: Options, jobs: int) -> Iterator[document.Document]:
+    if jobs == 1:
+        yield from (audit(name, options) for name in names)
+        return
+    # Spawned, so that no audit inherits another's state.
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(audit, names, [options] * len(names))
+
+
+def _surprises(target: str, known: frozenset[str], broken: set[str]) -> Iterator[str]:
+    if broken - known:
+        yield f"{target} breaks {', '.join(sorted(broken - known))}, which is not on record"
+    if known - broken:
+        yield f"{target} no longer breaks {', '.join(sorted(known - broken))}: take it off the record"
