@@ -6,8 +6,10 @@ Numbers are written as C99 hexadecimal floats, so what is read is what was writt
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from operator import index
 from typing import Any
 
 from polyref.errors import UsageError
@@ -47,6 +49,7 @@ class Case:
         object.__setattr__(self, "logits", tuple(tuple(map(float, row)) for row in self.logits))
         if self.weight is not None:
             object.__setattr__(self, "weight", tuple(map(float, self.weight)))
+        object.__setattr__(self, "target", tuple(_target(i, t) for i, t in enumerate(self.target)))
         classes = self.classes
         for i, row in enumerate(self.logits):
             if len(row) != classes:
@@ -61,6 +64,8 @@ class Case:
         if len(self.target) != len(self.logits):
             raise UsageError(f"{len(self.target)} targets for {len(self.logits)} rows of logits: give one a row")
         for i, t in enumerate(self.target):
+            if isinstance(t, tuple) is not self.soft:
+                raise UsageError(f"target {i} is {t!r} where target 0 is {self.target[0]!r}: give one kind of target")
             if isinstance(t, tuple):
                 self._check_soft(i, t)
             elif t != self.ignore_index and not 0 <= t < classes:
@@ -187,20 +192,31 @@ class Case:
                 polynomial_link=None if s["polynomial_link"] is None else Link(s["polynomial_link"]),
                 polynomial_gamma=None if s["polynomial_gamma"] is None else float.fromhex(s["polynomial_gamma"]),
             )
-            target = tuple(_hex_row(t) if isinstance(t, list) else int(t) for t in data["target"])
+            target = tuple(_hex_row(t) if isinstance(t, list) else index(t) for t in data["target"])
             return cls(
                 spec=spec,
                 format=named(data["format"]),
                 logits=tuple(_hex_row(row) for row in data["logits"]),
                 target=target,
                 weight=None if data["weight"] is None else _hex_row(data["weight"]),
-                ignore_index=int(data["ignore_index"]),
+                ignore_index=index(data["ignore_index"]),
             )
         except UsageError:
             raise
-        except (KeyError, TypeError, ValueError) as e:
-            raise UsageError(f"this is no case document: {type(e).__name__}: {e}") from e
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as e:
+            raise UsageError(f"this is no case document ({type(e).__name__}: {e}): give what Case.to_json wrote") from e
 
 
 def _hex_row(values: list[str]) -> Row:
     return tuple(float.fromhex(v) for v in values)
+
+
+def _target(i: int, given: Any) -> int | Row:
+    if isinstance(given, Sequence):
+        return tuple(map(float, given))
+    try:
+        return index(given)
+    except TypeError:
+        raise UsageError(
+            f"target {given!r} of row {i} is no class index: give an integer, or a row of shares"
+        ) from None

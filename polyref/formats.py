@@ -284,7 +284,7 @@ def decode(array: torch.Tensor | numpy.ndarray[Any, Any] | Sequence[Any]) -> tup
     if dtype is None:
         return BINARY64, _as_floats(array)
     found = named(str(dtype))
-    if type(array).__module__.partition(".")[0] == "torch":
+    if any(c.__module__.partition(".")[0] == "torch" for c in type(array).__mro__):  # subclasses of tensors too
         return found, array.detach().cpu().double().tolist()  # type: ignore[union-attr]
     # numpy's own dtypes and those of ml_dtypes (bfloat16, float8) widen to float64 without rounding.
     return found, array.astype("float64").tolist()  # type: ignore[union-attr]

@@ -1,8 +1,8 @@
 """Floating-point arithmetic as balls: every operation returns all the results that a correct one could have.
 
 An operation of a format with unit roundoff u is the exact one times [1 +- c u], plus [+- smallest subnormal] where the
-result may underflow (flushed to zero or not). c is 1 for +, -, * and /; for elementary functions it is
- twice the library's documented error in ulps, as an ulp is at most 2 u of the value. A sum of n terms
+result may underflow (flushed to zero or not). c is 1 for +, -, * and /; for elementary functions it
+is twice the library's documented error in ulps, as an ulp is at most 2 u of the value. A sum of n terms
 in any order has the factor 1 +- gamma_(n-1), gamma_k = k u / (1 - k u).
 
 Source: N. J. Higham, Accuracy and Stability of Numerical Algorithms, SIAM 2002, sections 2.2, 3.1 and 4.2.
@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import NamedTuple
 
 from flint import arb
 
-from polyref.formats import Format
+from polyref.formats import FORMATS, Format
 from polyref.reference.ball import rational
 
 
@@ -56,6 +57,7 @@ class Arithmetic:
         self._exp = arb(1, 2 * library.exp * self._u)
         self._log = arb(1, 2 * library.log * self._u)
         self._log1p = arb(1, 2 * library.log1p * self._u)
+        self._expm1 = arb(1, 2 * library.expm1 * self._u)
         self._largest = fmt.largest
 
     def add(self, a: arb, b: arb) -> arb:
@@ -65,6 +67,10 @@ class Arithmetic:
     def sub(self, a: arb, b: arb) -> arb:
         """a - b."""
         return (a - b) * self._one
+
+    def complement(self, q: arb) -> arb:
+        """1 - q of an entry of a soft target; exact for the entries of a hard one."""
+        return arb(1) - q if q.is_zero() or q == 1 else self.sub(arb(1), q)
 
     def mul(self, a: arb, b: arb) -> arb:
         """a b."""
@@ -85,6 +91,10 @@ class Arithmetic:
     def log1p(self, a: arb) -> arb:
         """log(1 + a)."""
         return a.log1p() * self._log1p + self._tiny
+
+    def expm1(self, a: arb) -> arb:
+        """exp(a) - 1."""
+        return a.expm1() * self._expm1 + self._tiny
 
     def power(self, a: arb, exponent: Fraction) -> arb:
         """a**exponent for a >= 0, by the library's function or, for a whole exponent, by repeated multiplication."""
@@ -108,8 +118,8 @@ class Arithmetic:
 
     def sum(self, terms: Sequence[arb]) -> arb:
         """The sum of the terms in any order."""
-        if len(terms) == 1:
-            return terms[0]
+        if len(terms) < 2:
+            return terms[0] if terms else arb(0)
         gamma = self._gamma(len(terms) - 1)
         total = arb(0)
         for t in terms:
@@ -117,8 +127,8 @@ class Arithmetic:
         return total
 
     def perturbed(self, a: arb, steps: float) -> arb:
-        """``a`` after so many roundings of unspecified kind."""
-        return a * self._gamma(steps) + self._tiny
+        """``a`` after so many roundings of unspecified kind, none of which enlarges an underflow before it."""
+        return a * self._gamma(steps) + self._tiny * steps
 
     def _gamma(self, steps: float) -> arb:
         ku = steps * self._u
@@ -129,10 +139,12 @@ class Arithmetic:
 
     def parameter(self, value: Fraction) -> arb:
         """A parameter as the format holds it or as it was given, whichever the implementation uses."""
-        rounded = self.format.round(value)
-        if rounded == value:
-            return rational(value)
-        return rational(value).union(arb(rounded))
+        rounded = _rounded(self.format.name, value)
+        return rational(value) if rounded is None else rational(value).union(arb(rounded))
+
+    def holds(self, value: Fraction) -> bool:
+        """Whether a number is one of the format."""
+        return _rounded(self.format.name, value) is None
 
     def checked(self, a: arb) -> arb:
         """``a``, noting whether it may have left the range."""
@@ -142,9 +154,17 @@ class Arithmetic:
 
     def rounded_to(self, fmt: Format, a: arb) -> arb:
         """The result of a computation in this format, stored in another."""
-        if fmt is self.format:
+        if fmt is self.format or a.is_zero():
             return a
-        return a * arb(1, fmt.unit_roundoff) + arb(0, fmt.smallest_subnormal)
+        rounded = a * arb(1, fmt.unit_roundoff)
+        return rounded if a.abs_lower() >= fmt.smallest_normal else rounded + arb(0, fmt.smallest_subnormal / 2)
+
+
+@lru_cache(maxsize=1 << 14)
+def _rounded(name: str, value: Fraction) -> float | None:
+    """The number that a format holds for this one, None where that is the number itself."""
+    rounded = FORMATS[name].round(value)
+    return None if rounded == value else rounded
 
 
 class Pass(NamedTuple):

@@ -11,7 +11,8 @@ and the response A x^gamma (-log Pt) + x^gamma sum_i C_i x^i is evaluated, for s
 
 with the coefficients exact rationals: eps_1 = -1 leaves R_1 and not the difference of two nearly equal numbers. The
 gradient uses c = Pt dl/dx, which is x^gamma Q + gamma x^(gamma-1) Pt P with Q = sum_i D_i x^i, D_0 = A + C_1,
-D_i = (i+1) C_{i+1} - i C_i; then dl/dz_k = c p_k and dl/dz_y = -c x, never p - 1.
+D_i = (i+1) C_{i+1} - i C_i; where Pt is small, Q = A + Pt sum_i i C_i x^(i-1). Then dl/dz_k = c p_k and
+dl/dz_y = -c x, never p - 1.
 
 What cancellation remains (a root of the loss, a soft target equal to the prediction) is met with more precision.
 """
@@ -102,7 +103,7 @@ def _outputs(balls: Balls) -> list[arb]:
 
 
 def _narrow(v: arb, bits: int, floor: int | None) -> bool:
-    if v.rel_accuracy_bits() >= bits or v.is_exact():
+    if v.rel_accuracy_bits() >= bits or v.is_exact() or _is_infinite(v):
         return True
     if floor is None or not v.is_finite():
         return False
@@ -110,11 +111,20 @@ def _narrow(v: arb, bits: int, floor: int | None) -> bool:
     return int(man).bit_length() + int(exp) <= floor
 
 
+def _is_infinite(v: arb) -> bool:
+    """Whether this is an infinity, and not a ball that reaches from one to the other; its radius means nothing."""
+    return not v.is_finite() and bool(v > 0 or v < 0)
+
+
 def enclosure(v: arb) -> Enclosure:
-    """An Arb ball in the reference's own type."""
+    """An Arb ball in the reference's own type.
+
+    Raises:
+        ArithmeticError: for a ball that bounds nothing, which no precision up to the limit has narrowed.
+    """
     if not v.is_finite():
-        if v.is_nan():
-            return _NAN
+        if not _is_infinite(v):
+            raise ArithmeticError("the ball engine found no bound within its limit of precision")
         return Enclosure(ZERO, ZERO, math.inf if v > 0 else -math.inf)
     mid_man, mid_exp = v.mid().man_exp()
     rad_man, rad_exp = v.rad().man_exp()
@@ -279,7 +289,11 @@ def loss_and_slope(response: Response, point: Point) -> tuple[arb, arb]:
         inner += rational(a) * remainder(x, len(coefficients))
     else:
         inner = rational(a) * nll + _polynomial([rational(v) for v in coefficients], x)
-    slope = _polynomial([rational(d) for d in slope_coefficients(response)], x)
+    # c = Q(x) = A + Pt sum_i i C_i x^(i-1): the first cancels nothing where x is small, the second where Pt is.
+    if float(pt.mid()) < _SMALL:
+        slope = rational(a) + pt * _polynomial([i * rational(v) for i, v in enumerate(coefficients)][1:], x)
+    else:
+        slope = _polynomial([rational(d) for d in slope_coefficients(response)], x)
     if gamma == 0:
         return inner, slope
     # Pt P, with its limit where Pt = 0: Pt log Pt -> 0.

@@ -88,7 +88,7 @@ def _free_element(z: float, q: arb, responses: tuple[Response, Response], run: P
     likely, unlikely = (large, small, near), (small, large, far)
     sides = (likely, unlikely) if z >= 0 else (unlikely, likely)
     values, slopes = [], []
-    for (pt, x, nll), share, response, sign in zip(sides, (q, arb(1) - q), responses, (-1, 1), strict=True):
+    for (pt, x, nll), share, response, sign in zip(sides, (q, forward.complement(q)), responses, (-1, 1), strict=True):
         if share.is_zero():
             continue
         loss, c = _free_loss(response, pt, x, nll, run)
@@ -136,7 +136,7 @@ def _horner(coefficients: Sequence[Fraction], x: arb, ar: Arithmetic) -> arb:
         if started:
             result = ar.mul(result, x)
         if c:
-            factor = rational(c) if ar.format.round(c) == c else ar.perturbed(rational(c), 2)
+            factor = rational(c) if ar.holds(c) else ar.perturbed(rational(c), 2)
             result = ar.add(result, factor) if started else factor
             started = True
     return result

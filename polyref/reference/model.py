@@ -5,6 +5,7 @@ with its own backward, as automatic differentiation derives it:
 
     subtract   log_softmax (max, subtract, exp, sum, log, subtract) for the logarithm; softmax for Pt; x = 1 - Pt
     once       log_softmax for both: Pt = exp(log Pt), x = 1 - Pt, which is 1 - exp(-CE) too
+    expm1      log_softmax for both: x = -expm1(log Pt), in the backward Pt = 1 - x
 
 The tolerance of a case is the largest distance from the exact result that any of them may reach, never a factor on
 top. Where an intermediate may overflow, or a power of a vanishing x is not bounded, the tolerance is infinite and the
@@ -27,7 +28,7 @@ from polyref.formats import Format
 from polyref.reference.arithmetic import TORCH_CPU, Arithmetic, Library, Pass, RowResult
 from polyref.reference.ball import Balls, evaluate_balls, rational
 from polyref.reference.free import free
-from polyref.reference.textbook import once, subtract
+from polyref.reference.textbook import expm1, once, subtract
 from polyref.spec import Link, Reduction
 
 
@@ -49,12 +50,10 @@ Algorithm = Callable[[Case, int, Pass], RowResult]
 
 
 class Parts(NamedTuple):
-    """What one algorithm makes of a batch, and whether an overflow spoiled the bounds."""
+    """What one algorithm makes of a batch: values and rows of gradients, None where an overflow left no bound."""
 
-    values: list[arb]
-    gradients: list[list[arb]]
-    value_unbounded: bool
-    gradient_unbounded: bool
+    values: list[arb | None]
+    gradients: list[list[arb] | None]
 
 
 def textbook(
@@ -69,7 +68,7 @@ def textbook(
         library: the documented errors of exp, log and pow.
         exact: the case's exact result, where the caller has it already.
     """
-    return _reach(case, (subtract, once), compute, library, exact)
+    return _reach(case, (subtract, once, expm1), compute, library, exact)
 
 
 def cancellation_free(
@@ -96,15 +95,15 @@ def _reach(
         for algorithm in algorithms:
             parts = _batch(case, algorithm, Arithmetic(fmt, library), Arithmetic(fmt, library))
             for i, v in enumerate(exact.value or ()):
-                value[i] = max(value[i], math.inf if parts.value_unbounded else _radius(parts.values[i], v))
+                value[i] = max(value[i], _radius(parts.values[i], v))
             for row, got, want in zip(gradient, parts.gradients, exact.gradient, strict=True):
                 for k, v in enumerate(want):
-                    row[k] = max(row[k], math.inf if parts.gradient_unbounded else _radius(got[k], v))
+                    row[k] = max(row[k], _radius(got[k] if got else None, v))
     return Tolerance(tuple(value), tuple(tuple(row) for row in gradient))
 
 
-def _radius(got: arb, want: arb) -> float:
-    if not got.is_finite() or not want.is_finite():
+def _radius(got: arb | None, want: arb) -> float:
+    if got is None or not got.is_finite() or not want.is_finite():
         return math.inf
     # Rounded up: float() goes to the nearest, and the smallest subnormal keeps an underflow from becoming zero.
     reach = float((got - want).abs_upper())
@@ -113,30 +112,35 @@ def _radius(got: arb, want: arb) -> float:
 
 def _batch(case: Case, algorithm: Algorithm, forward: Arithmetic, backward: Arithmetic) -> Parts:
     """Rows, reduction and final rounding."""
-    softmax = case.spec.link is Link.SOFTMAX
+    each = 1 if case.spec.link is Link.SOFTMAX else case.classes
     denominator = case.denominator
     scaled = case.spec.reduction in (Reduction.MEAN, Reduction.MEAN_OVER_SAMPLES) and bool(denominator)
     upstream = arb(1)
     if scaled and denominator:
         # A sum of weights, or a count that the format may be too narrow for, and a division.
-        upstream = forward.perturbed(rational(1 / denominator), len(case.logits) * (1 if softmax else case.classes))
-    values: list[arb] = []
-    gradients: list[list[arb]] = []
+        forward.checked(rational(denominator))
+        upstream = forward.perturbed(rational(1 / denominator), len(case.logits) * each)
+    undivided = forward.overflowed
+    out = case.format
+    values: list[arb | None] = []
+    gradients: list[list[arb] | None] = []
     for i in range(len(case.logits)):
         if case.ignored(i):
-            values += [arb(0)] * (1 if softmax else case.classes)
+            values += [arb(0)] * each
             gradients.append([arb(0)] * case.classes)
             continue
+        forward.overflowed = backward.overflowed = undivided
         row = algorithm(case, i, Pass(forward, backward, upstream))
-        values += row.values
-        gradients.append(row.gradient)
-    if denominator is not None:
-        total = forward.checked(forward.sum(values))
-        values = [forward.mul(total, upstream) if scaled else total]
-    out = case.format
-    return Parts(
-        [forward.rounded_to(out, forward.checked(v)) for v in values],
-        [[backward.rounded_to(out, backward.checked(g)) for g in row] for row in gradients],
-        forward.overflowed,
-        backward.overflowed,
-    )
+        gradient = [backward.rounded_to(out, backward.checked(g)) for g in row.gradient]
+        gradients.append(None if backward.overflowed else gradient)
+        checked = [forward.checked(v) for v in row.values]
+        values += [None] * each if forward.overflowed else checked
+    if denominator is None:
+        return Parts([v if v is None else forward.rounded_to(out, v) for v in values], gradients)
+    bounded = [v for v in values if v is not None]
+    if len(bounded) < len(values):
+        return Parts([None], gradients)
+    forward.overflowed = False
+    total = forward.checked(forward.sum(bounded))
+    value = forward.checked(forward.mul(total, upstream) if scaled else total)
+    return Parts([None if forward.overflowed else forward.rounded_to(out, value)], gradients)

@@ -1,12 +1,14 @@
 """The textbook algorithms of the rounding model, forward and backward, one row at a time.
 
-Both take the logarithm from log_softmax (max, subtract, exp, sum, log, subtract). Pt comes from
+All take the logarithm from log_softmax (max, subtract, exp, sum, log, subtract). Pt comes from
 
     subtract   softmax (exp, sum, divide), and x = 1 - Pt;
-    once       the same log_softmax, Pt = exp(log Pt), and x = 1 - Pt, which is 1 - exp(-CE) too.
+    once       the same log_softmax, Pt = exp(log Pt), and x = 1 - Pt, which is 1 - exp(-CE) too;
+    expm1      the same log_softmax, and x = -expm1(log Pt).
 
 The backward passes are those that automatic differentiation derives: of log_softmax g - exp(log p) sum(g), of softmax
-p (g - sum(g p)), of x^e e x^(e-1).
+p (g - sum(g p)), of x^e e x^(e-1), of expm1 g (expm1 + 1). The last makes Pt of 1 - x, with an absolute error of u that
+a large g shows: under the focal factor g grows with -log Pt.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Literal
 
 from flint import arb
 
@@ -22,32 +25,40 @@ from polyref.reference.arithmetic import Arithmetic, Pass, RowResult
 from polyref.reference.ball import rational
 from polyref.spec import Link, Response
 
+Way = Literal["subtract", "once", "expm1"]
+
 
 def subtract(case: Case, i: int, run: Pass) -> RowResult:
-    return _row(case, i, run, single=False)
+    """One row with Pt from softmax and x = 1 - Pt."""
+    return _row(case, i, run, "subtract")
 
 
 def once(case: Case, i: int, run: Pass) -> RowResult:
-    return _row(case, i, run, single=True)
+    """One row with Pt = exp(log Pt) and x = 1 - Pt."""
+    return _row(case, i, run, "once")
 
 
-def _row(case: Case, i: int, run: Pass, *, single: bool) -> RowResult:
-    """One row of either algorithm under either link, or under both where the polynomial has its own."""
+def expm1(case: Case, i: int, run: Pass) -> RowResult:
+    """One row with x = -expm1(log Pt)."""
+    return _row(case, i, run, "expm1")
+
+
+def _row(case: Case, i: int, run: Pass, way: Way) -> RowResult:
+    """One row of an algorithm under either link, or under both where the polynomial has its own."""
     forward, backward, upstream = run
     responses = case.spec.responses(case.weight, case.classes)
     logits = case.logits[i]
     q = [soft_entry(case, forward, v) for v in case.distribution(i)]
     if case.spec.link is Link.SIGMOID:
         signed = list(zip(responses.positive, responses.negative, strict=True))
-        elements = [_element(z, q[k], signed[k], run, single=single) for k, z in enumerate(logits)]
+        elements = [_element(z, q[k], signed[k], run, way) for k, z in enumerate(logits)]
         return RowResult([e[0] for e in elements], [e[1] for e in elements])
-    value, gradient = _softmax(logits, q, responses.positive, run, single=single)
+    value, gradient = _softmax(logits, q, responses.positive, run, way)
     if responses.mixed:
         count = arb(case.classes)
         each = backward.div(upstream, count)
         elements = [
-            _element(z, q[k], responses.mixed[k], run._replace(upstream=each), single=single)
-            for k, z in enumerate(logits)
+            _element(z, q[k], responses.mixed[k], run._replace(upstream=each), way) for k, z in enumerate(logits)
         ]
         value = forward.add(value, forward.div(forward.sum([e[0] for e in elements]), count))
         gradient = [backward.add(g, e[1]) for g, e in zip(gradient, elements, strict=True)]
@@ -64,8 +75,7 @@ def _softmax(
     q: Sequence[arb],
     responses: Sequence[Response],
     run: Pass,
-    *,
-    single: bool,
+    way: Way,
 ) -> tuple[arb, list[arb]]:
     """Value and gradient of one row, by the forward and the backward that automatic differentiation would run."""
     forward, backward, upstream = run
@@ -77,17 +87,23 @@ def _softmax(
     log_total = forward.log(total)
     logp = [None if v is None else forward.sub(v, log_total) for v in d]
     soft = [arb(0) if v is None else forward.exp(v) for v in logp]  # what the backward of log_softmax recomputes
-    p = soft if single else [forward.div(v, total) for v in e]
+    p = [forward.div(v, total) for v in e] if way == "subtract" else soft
 
     losses: list[arb] = []
     to_logp: dict[int, arb] = {}  # dl/dlog p_k from the logarithm
     to_p: dict[int, arb] = {}  # dl/dp_k from powers of x = 1 - p_k
+    through: dict[int, arb] = {}  # dp_k/dlog p_k
     for k in classes:
         if q[k].is_zero():
             continue
         log_k = logp[k]
         nll = arb.pos_inf() if log_k is None else -log_k
-        x = forward.sub(arb(1), p[k])
+        if way == "expm1" and log_k is not None and responses[k].rescale == 1:
+            x = -forward.expm1(log_k)
+            through[k] = backward.sub(arb(1), x)
+        else:
+            x = forward.sub(arb(1), p[k])
+            through[k] = p[k]
         losses.append(
             forward.mul(q[k], _loss(responses[k], p[k], x, nll, forward))
             if q[k] != 1
@@ -100,8 +116,8 @@ def _softmax(
 
     value = forward.sum(losses)
     zero = arb(0)
-    if single:
-        into = {k: backward.add(to_logp[k], backward.mul(to_p[k], p[k])) for k in to_p}
+    if way != "subtract":
+        into = {k: backward.add(to_logp[k], backward.mul(to_p[k], through[k])) for k in to_p}
         return value, _log_softmax_backward(into, soft, backward)
     log_part = _log_softmax_backward(to_logp, soft, backward)
     dot = backward.sum([backward.mul(g, p[k]) for k, g in to_p.items()])
@@ -120,8 +136,7 @@ def _element(
     q: arb,
     responses: tuple[Response, Response],
     run: Pass,
-    *,
-    single: bool,
+    way: Way,
 ) -> tuple[arb, arb]:
     """One logit under the sigmoid link: q l(sigma(z)) + (1 - q) l(sigma(-z)) and its derivative.
 
@@ -132,23 +147,30 @@ def _element(
     tail = forward.exp(-abs(exact_z)) if z > -math.inf else arb(0)
     log_sigmoid = forward.sub(arb(min(z, 0.0)) if z > -math.inf else exact_z, forward.log1p(tail))
     p = forward.div(arb(1) if z >= 0 else tail, forward.add(arb(1), tail))
+    if -z > math.log(forward.format.largest):
+        p = p.union(arb(0))  # 1 / (1 + exp(-z)), whose exponential is an infinity
     complement = forward.sub(arb(1), p)
     values, slopes = [], []
     negative_nll = forward.sub(exact_z, log_sigmoid) if z > -math.inf else arb(0)
-    sides = ((q, -log_sigmoid, p, responses[0], -1), (arb(1) - q, negative_nll, complement, responses[1], 1))
+    rest = forward.complement(q)
+    sides = ((q, -log_sigmoid, p, responses[0], -1), (rest, negative_nll, complement, responses[1], 1))
     for share, nll, side, response, sign in sides:
         if share.is_zero():
             continue
-        pt = forward.exp(-nll) if single and nll.is_finite() else side
+        pt = forward.exp(-nll) if way != "subtract" and nll.is_finite() else side
         x = forward.sub(arb(1), pt)
+        through = pt
+        if way == "expm1" and nll.is_finite() and response.rescale == 1:
+            x = -forward.expm1(-nll)
+            through = backward.sub(arb(1), x)
         loss = _loss(response, pt, x, nll, forward)
         values.append(loss if share == 1 else forward.mul(share, loss))
         weight = upstream if share == 1 else backward.mul(share, upstream)
         slope_log, slope_p = _slopes(response, pt, x, nll, backward)
         # dnll/dz is p - 1 for the target class and p for the other.
         along_log = backward.sub(p, arb(1)) if sign < 0 else p
-        if single:
-            inner = backward.sub(slope_log, backward.mul(slope_p, pt))
+        if way != "subtract":
+            inner = backward.sub(slope_log, backward.mul(slope_p, through))
             slopes.append(backward.mul(backward.mul(weight, inner), along_log))
             continue
         slopes.append(backward.mul(backward.mul(weight, slope_log), along_log))
@@ -213,9 +235,8 @@ def _slopes(response: Response, pt: arb, x: arb, nll: arb, ar: Arithmetic) -> tu
 
 def log_factor(response: Response, ar: Arithmetic) -> arb:
     """The weight on the logarithm; a product with alpha is rounded as the format holds it."""
-    rounded = ar.format.round(response.log_weight)
     exact = rational(response.log_weight)
-    return exact if rounded == response.log_weight else ar.perturbed(exact, 4)
+    return exact if ar.holds(response.log_weight) else ar.perturbed(exact, 4)
 
 
 def _rescaled(response: Response, pt: arb, ar: Arithmetic) -> arb:
