@@ -239,10 +239,6 @@ class Convention:
             values: what parameters (polyref's names) are set to; :data:`LEFT_OUT` for one that is not passed. One that
                 is not among them is shown as ``…``.
         """
-        constructor = [
-            *self._told("constructor", values),
-            *(f"{k}={_literal(v)}" for k, v in self.init),
-        ]
         inputs = "logits" if self.inputs == "logits" else "softmax(logits)"
         data = [(self.logits_name, inputs), (self.labels_name, _LABELS[self.labels])]
         if self.order == "labels_first":
@@ -252,8 +248,14 @@ class Convention:
             *self._told("call", values),
             *(f"{k}={_literal(v)}" for k, v in self.call),
         ]
-        made = f"{self.name}({', '.join(constructor)})" if self.kind in ("class", "factory") else self.name
-        return f"{made}({', '.join(arguments)})"
+        return f"{self.render_made(values)}({', '.join(arguments)})"
+
+    def render_made(self, values: Mapping[str, Any]) -> str:
+        """The part of :meth:`render` before the data: the subject's name, with the constructor's arguments if any."""
+        if self.kind not in ("class", "factory"):
+            return self.name
+        constructor = [*self._told("constructor", values), *(f"{k}={_literal(v)}" for k, v in self.init)]
+        return f"{self.name}({', '.join(constructor)})"
 
     def _told(self, where: Where, values: Mapping[str, Any]) -> Iterator[str]:
         for p in self.parameters:

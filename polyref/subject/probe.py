@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -41,7 +40,7 @@ from polyref.subject.signature import (
     signature_of,
     takes_list,
 )
-from polyref.subject.trial import Outcome, Trials, certain_case, soft_case, trial_case
+from polyref.subject.trial import Outcome, Trials, certain_case, soft_case, text_of, trial_case
 
 #: Tried in this order; the ones after the first find code that only works with a class count of its own.
 CLASS_COUNTS = (4, 3, 10, 2)
@@ -144,8 +143,8 @@ def _bare_call(trials: Trials, base: Convention, case: Case) -> tuple[Convention
                     if outcome.kind == "nothing" or not _finite(outcome):
                         reserve = reserve or (wanted, outcome)
                         continue
-                    if order is None and labels != "index":
-                        wanted = _plausible_order(trials, wanted, orders, case)
+                    if labels != "index" and (order is None or labels != "one_hot"):
+                        wanted, outcome = _plausible(trials, wanted, outcome, orders, case)
                     return replace(wanted, result=outcome.kind, result_path=outcome.path), outcome
         if reserve is not None and reserve[1].kind == "nothing":
             break
@@ -238,20 +237,28 @@ def _finite(outcome: Outcome) -> bool:
     return outcome.value is None or bool(torch.isfinite(outcome.value).all())
 
 
-def _plausible_order(trials: Trials, convention: Convention, orders: list[dict[str, Any]], case: Case) -> Convention:
-    """With one-hot labels both orders may run: the right one makes almost nothing of a certain prediction."""
+def _plausible(
+    trials: Trials, found: Convention, outcome: Outcome, orders: list[dict[str, Any]], case: Case
+) -> tuple[Convention, Outcome]:
+    """The best of the calls that run, where a wrong form of labels or a wrong order may run too.
+
+    The right one makes almost nothing of a certain prediction.
+    """
     certain = certain_case(case.classes)
-    sizes = []
-    for candidate in orders:
-        outcome = trials.run(replace(convention, **candidate), certain, quiet=True)
-        value = None if outcome is None else outcome.value
-        size = math.inf if value is None else float(value.abs().max())
-        sizes.append(math.inf if math.isnan(size) else size)
-    best = orders[sizes.index(min(sizes))]
-    chosen = replace(convention, **best)
-    if len(set(sizes)) > 1:
-        trials.note(chosen.render({}), f"taken: a certain prediction costs {min(sizes):.3g}, not {max(sizes):.3g}")
-    return chosen
+    forms = _LABEL_FORMS[_LABEL_FORMS.index(found.labels) :]
+    sizes: list[tuple[float, Convention, Outcome]] = []
+    for candidate in (replace(found, labels=labels, **order) for labels in forms for order in orders):
+        first, last = trials.run(candidate, case, quiet=True), trials.run(candidate, certain, quiet=True)
+        if first is not None and last is not None and last.value is not None and _finite(last):
+            sizes.append((float(last.value.abs().max()), candidate, first))
+    if len({size for size, _, _ in sizes}) < 2:
+        return found, outcome
+    best = min(sizes, key=lambda s: s[0])
+    worst = max(size for size, _, _ in sizes)
+    trials.note(
+        text_of(best[1], case), f"taken: a certain prediction costs {best[0]:.3g} here and {worst:.3g} otherwise"
+    )
+    return best[1], best[2]
 
 
 def _explored(trials: Trials, convention: Convention, case: Case, outcome: Outcome) -> Convention:

@@ -77,7 +77,7 @@ class Trials:
 
     def make(self, convention: Convention, case: Case) -> Any:
         """The callable that takes the data, or None (and a note) if it cannot be made."""
-        call = f"{text_of(convention, case).partition(')')[0]})"
+        call = convention.render_made(_values(convention, case))
         self.trying(call)
         caller = Caller(self.subject, convention, device=self.device)
         try:
@@ -124,21 +124,22 @@ class Trials:
 
 def text_of(convention: Convention, case: Case) -> str:
     """The call of ``case`` as text, with the values that are passed."""
+    return convention.render(_values(convention, case))
+
+
+def _values(convention: Convention, case: Case) -> dict[str, Any]:
     spec = case.spec
-    reductions = dict(convention.reduction_values)
-    return convention.render(
-        {
-            "num_classes": case.classes,
-            "epsilon": spec.epsilon if convention.epsilon_form == "list" else (*spec.epsilon, 0.0)[0],
-            "terms": len(spec.epsilon),
-            "gamma": spec.gamma,
-            "alpha": LEFT_OUT if spec.alpha is None else spec.alpha,
-            "weight": _weight_text(convention, case),
-            "reduction": reductions.get(str(spec.reduction)),
-            "smoothing": spec.smoothing,
-            "ignore_index": case.ignore_index,
-        }
-    )
+    return {
+        "num_classes": case.classes,
+        "epsilon": spec.epsilon if convention.epsilon_form == "list" else (*spec.epsilon, 0.0)[0],
+        "terms": len(spec.epsilon),
+        "gamma": spec.gamma,
+        "alpha": LEFT_OUT if spec.alpha is None else spec.alpha,
+        "weight": _weight_text(convention, case),
+        "reduction": dict(convention.reduction_values).get(str(spec.reduction)),
+        "smoothing": spec.smoothing,
+        "ignore_index": case.ignore_index,
+    }
 
 
 def _weight_text(convention: Convention, case: Case) -> Any:

@@ -88,11 +88,13 @@ def confine(memory_bytes: int, *, parent: int) -> None:
             os._exit(wire.LOST_PIPE)
 
 
+def says_no_memory(error: str) -> bool:
+    """Whether an exception, as one line, says that memory has run out."""
+    return _NO_MEMORY.match(error) is not None
+
+
 def serve(pipes: Pipes) -> None:
     """Answer the parent until it closes its end."""
-    import torch  # noqa: PLC0415 -- under the limits, and with a pipe to tell the parent if that fails
-
-    torch.set_num_threads(1)
     lines = pipes.lines()
     first = next(lines, None)
     if first is None:
@@ -100,12 +102,14 @@ def serve(pipes: Pipes) -> None:
     subject = _opened(pipes, wire.decode(first)["open"])
     if subject is None:
         return
+    import torch  # noqa: PLC0415 -- see _opened
+
     for line in lines:
         request = wire.decode(line)
         case = wire.unpack_case(request["case"])
         torch.default_generator.manual_seed(0)  # the same case draws the same numbers, if any
         observation = subject.observe(case, gradient=request["gradient"], twice=request["twice"])
-        if observation.error is not None and _NO_MEMORY.match(observation.error):
+        if observation.error is not None and says_no_memory(observation.error):
             observation = Observation(error=observation.error, killed="memory", warnings=observation.warnings)
         pipes.send({"event": "seen", "observation": wire.pack_observation(observation)})
 
@@ -118,9 +122,13 @@ def _opened(pipes: Pipes, request: dict[str, Any]) -> Any:
     except UsageError as e:
         pipes.send({"event": "refused", "kind": "usage", "message": str(e)})
         return None
+    # After the target, so that one which cannot be imported is refused at once.
+    import torch  # noqa: PLC0415
+
     from polyref.subject.local import LocalSubject, environment  # noqa: PLC0415
     from polyref.subject.probe import probe  # noqa: PLC0415
 
+    torch.set_num_threads(1)
     pipes.send({"event": "loaded"})
     name, device = loaded.target.attribute, request["device"]
     try:
