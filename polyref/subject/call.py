@@ -167,11 +167,13 @@ class Caller:
             NotOffered: if the convention has no way to ask for the case.
         """
         self.convention.require(case)
-        gradient = gradient and self.convention.differentiable
+        refused = gradient and not self.convention.differentiable
         inputs = self.inputs(case)
         with warnings.catch_warnings(record=True) as seen:
             warnings.simplefilter("always")
-            observation = self._observe(case, inputs, gradient=gradient, twice=twice)
+            observation = self._observe(case, inputs, gradient=gradient and not refused, twice=twice)
+        if refused and observation.ok:
+            observation = replace(observation, gradient_reason="it does not accept logits that require a gradient")
         texts = dict.fromkeys(_first_line(str(w.message)) for w in seen)
         return replace(observation, warnings=tuple(texts)) if texts else observation
 
@@ -184,15 +186,13 @@ class Caller:
             return Observation(error=f"SystemExit: {e.code}", killed=f"exit {exit_status(e)}")
         except Exception as e:
             return Observation(error=one_line(e), inputs_untouched=inputs.same_bits(given))
-        value, reason = first.value, first.reason
-        if not self.convention.differentiable:
-            reason = "it does not accept logits that require a gradient"
+        value = first.value
         return Observation(
             value=None if value is None else _flat(value),
             shape=() if value is None else tuple(value.shape),
             dtype=None if value is None else _NAMES.get(value.dtype, str(value.dtype).removeprefix("torch.")),
             gradient=None if first.gradient is None else _rows(first.gradient),
-            gradient_reason=reason,
+            gradient_reason=first.reason,
             error=first.error,
             inputs_untouched=inputs.same_bits(given),
             second=self._again(made, case, inputs, first, gradient=gradient) if twice and value is not None else None,

@@ -157,6 +157,7 @@ def test_code_that_cannot_be_differentiated():
     assert seen.ok
     assert seen.gradient is None
     assert seen.gradient_reason == "it does not accept logits that require a gradient"
+    assert LocalSubject(zoo.through_numpy).observe(case(), gradient=False).gradient_reason is None
 
 
 def test_overrides_are_passed_and_not_varied():
