@@ -22,7 +22,6 @@ from polyref.subject.convention import (
     PARAMETERS,
     Convention,
     Kind,
-    LabelForm,
     NoConvention,
     Order,
     Parameter,
@@ -40,11 +39,10 @@ from polyref.subject.signature import (
     signature_of,
     takes_list,
 )
-from polyref.subject.trial import Outcome, Trials, certain_case, soft_case, text_of, trial_case
+from polyref.subject.trial import LABEL_FORMS, Outcome, Trials, finite, plausible, soft_case, trial_case
 
 #: Tried in this order; the ones after the first find code that only works with a class count of its own.
 CLASS_COUNTS = (4, 3, 10, 2)
-_LABEL_FORMS: tuple[LabelForm, ...] = ("index", "one_hot", "one_hot_integer", "index_column")
 _FORMATS = (BINARY64, BINARY32, BINARY16, BFLOAT16)
 _QUOTED = 110
 _LISTED = 8
@@ -134,17 +132,17 @@ def _bare_call(trials: Trials, base: Convention, case: Case) -> tuple[Convention
     callables = list(_callables(trials, base, case))
     for inputs in ("logits", "probabilities"):
         for convention, order, orders in callables:
-            for labels in _LABEL_FORMS if inputs == "logits" else _LABEL_FORMS[:2]:
+            for labels in LABEL_FORMS if inputs == "logits" else LABEL_FORMS[:2]:
                 for candidate in orders if inputs == "logits" else orders[:1]:
                     wanted = replace(convention, labels=labels, inputs=inputs, **candidate)
                     wanted, outcome = _one_call(trials, wanted, case)
                     if outcome is None:
                         continue
-                    if outcome.kind == "nothing" or not _finite(outcome):
+                    if outcome.kind == "nothing" or not finite(outcome):
                         reserve = reserve or (wanted, outcome)
                         continue
                     if labels != "index" and (order is None or labels != "one_hot"):
-                        wanted, outcome = _plausible(trials, wanted, outcome, orders, case)
+                        wanted, outcome = plausible(trials, wanted, outcome, orders, case)
                     return replace(wanted, result=outcome.kind, result_path=outcome.path), outcome
         if reserve is not None and reserve[1].kind == "nothing":
             break
@@ -231,34 +229,6 @@ def _one_call(trials: Trials, candidate: Convention, case: Case) -> tuple[Conven
         candidate = replace(candidate, differentiable=False)
         outcome = trials.run(candidate, case, suffix=" without a gradient")
     return candidate, outcome
-
-
-def _finite(outcome: Outcome) -> bool:
-    return outcome.value is None or bool(torch.isfinite(outcome.value).all())
-
-
-def _plausible(
-    trials: Trials, found: Convention, outcome: Outcome, orders: list[dict[str, Any]], case: Case
-) -> tuple[Convention, Outcome]:
-    """The best of the calls that run, where a wrong form of labels or a wrong order may run too.
-
-    The right one makes almost nothing of a certain prediction.
-    """
-    certain = certain_case(case.classes)
-    forms = _LABEL_FORMS[_LABEL_FORMS.index(found.labels) :]
-    sizes: list[tuple[float, Convention, Outcome]] = []
-    for candidate in (replace(found, labels=labels, **order) for labels in forms for order in orders):
-        first, last = trials.run(candidate, case, quiet=True), trials.run(candidate, certain, quiet=True)
-        if first is not None and last is not None and last.value is not None and _finite(last):
-            sizes.append((float(last.value.abs().max()), candidate, first))
-    if len({size for size, _, _ in sizes}) < 2:
-        return found, outcome
-    best = min(sizes, key=lambda s: s[0])
-    worst = max(size for size, _, _ in sizes)
-    trials.note(
-        text_of(best[1], case), f"taken: a certain prediction costs {best[0]:.3g} here and {worst:.3g} otherwise"
-    )
-    return best[1], best[2]
 
 
 def _explored(trials: Trials, convention: Convention, case: Case, outcome: Outcome) -> Convention:

@@ -17,7 +17,10 @@ from polyref.case import Case
 from polyref.formats import BINARY32
 from polyref.spec import Spec
 from polyref.subject.call import Caller, described, find_tensor, handed_over, one_line, tensor_at
-from polyref.subject.convention import LEFT_OUT, Attempt, Code, Convention, Result
+from polyref.subject.convention import LEFT_OUT, Attempt, Code, Convention, LabelForm, Result
+
+#: The forms that labels are handed over in, in the order in which they are tried.
+LABEL_FORMS: tuple[LabelForm, ...] = ("index", "one_hot", "one_hot_integer", "index_column")
 
 
 def trial_case(classes: int = 4) -> Case:
@@ -120,6 +123,35 @@ class Trials:
         if not quiet:
             self.note(text, words)
         return outcome
+
+
+def finite(outcome: Outcome) -> bool:
+    """Whether every number of the outcome is finite."""
+    return outcome.value is None or bool(torch.isfinite(outcome.value).all())
+
+
+def plausible(
+    trials: Trials, found: Convention, outcome: Outcome, orders: list[dict[str, Any]], case: Case
+) -> tuple[Convention, Outcome]:
+    """The best of the calls that run, where a wrong form of labels or a wrong order may run too.
+
+    The right one makes almost nothing of a certain prediction.
+    """
+    certain = certain_case(case.classes)
+    forms = LABEL_FORMS[LABEL_FORMS.index(found.labels) :]
+    sizes: list[tuple[float, Convention, Outcome]] = []
+    for candidate in (replace(found, labels=labels, **order) for labels in forms for order in orders):
+        first, last = trials.run(candidate, case, quiet=True), trials.run(candidate, certain, quiet=True)
+        if first is not None and last is not None and last.value is not None and finite(last):
+            sizes.append((float(last.value.abs().max()), candidate, first))
+    if len({size for size, _, _ in sizes}) < 2:
+        return found, outcome
+    best = min(sizes, key=lambda s: s[0])
+    worst = max(size for size, _, _ in sizes)
+    trials.note(
+        text_of(best[1], case), f"taken: a certain prediction costs {best[0]:.3g} here and {worst:.3g} otherwise"
+    )
+    return best[1], best[2]
 
 
 def text_of(convention: Convention, case: Case) -> str:
