@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 .DELETE_ON_ERROR:
 
 audit: $(READY) ## audit polyref.nn and the gallery; documents and an index under reports/
-	$(BIN)/polyref gallery --out reports/latest
+	$(BIN)/polyref gallery
 
 test: $(READY) ## the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist worksteal

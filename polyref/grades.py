@@ -168,12 +168,13 @@ class _Errors(NamedTuple):
 
 def _grade(observed: Sequence[float], exact: Sequence[Enclosure], fmt: Format, errors: _Errors) -> Grade:
     """The grade of one row, by the definitions of the six words."""
+    for o, e in zip(observed, exact, strict=True):
+        rounded = e.rounded(fmt)
+        # Even where no correct evaluation is bounded, a NaN or an infinity in the place of a number helps nobody.
+        lost = not math.isfinite(o) and (rounded is None or math.isfinite(rounded))
+        if lost or (errors.ratio > 1 and o * float(e) < 0 and rounded != 0.0):
+            return Grade.BROKEN
     if errors.ratio > 1:
-        for o, e in zip(observed, exact, strict=True):
-            rounded = e.rounded(fmt)
-            lost = not math.isfinite(o) and (rounded is None or math.isfinite(rounded))
-            if lost or (o * float(e) < 0 and rounded != 0.0):
-                return Grade.BROKEN
         return Grade.DEGRADED
     if all(e.rounded(fmt) == o for o, e in zip(observed, exact, strict=True)):
         return Grade.CORRECTLY_ROUNDED

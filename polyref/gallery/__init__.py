@@ -174,14 +174,9 @@ ENTRIES: tuple[Entry, ...] = (
         weighting=None,
         defects=(
             Defect(
-                "value-matches-the-reference",
-                "The polynomial's exponent is fixed at 3 and does not follow gamma.",
-                "raise to the power gamma + 1",
-            ),
-            Defect(
-                "gradient-matches-the-reference",
-                "The polynomial's exponent is fixed at 3 and does not follow gamma.",
-                "raise to the power gamma + 1",
+                "decreasing-in-pt",
+                "At eps = -1 the polynomial outweighs the focal part, so the loss rises with Pt.",
+                "use the softmax probability of the target in both parts, and alpha on both",
             ),
             Defect(
                 "eps-minus-one-cancels-first-term-under-class-weights",

@@ -10,7 +10,18 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
-from mpmath.libmp import from_man_exp, from_str, mpf_abs, mpf_sub, to_str
+from mpmath.libmp import (
+    from_int,
+    from_man_exp,
+    mpf_mul,
+    mpf_pow_int,
+    mpf_sub,
+    round_ceiling,
+    round_floor,
+    round_up,
+    to_str,
+)
+from mpmath.libmp.libmpf import str_to_man_exp
 
 from polyref.formats import Dyadic, Format
 
@@ -19,6 +30,8 @@ from polyref.formats import Dyadic, Format
 _GAP = 1 << 16
 
 ZERO = Dyadic(0, 0)
+
+_TEN = from_int(10)
 
 
 @dataclass(frozen=True)
@@ -67,13 +80,12 @@ class Enclosure:
         """Whether a rational number lies in the enclosure."""
         if self.special is not None:
             return repr(float(value)) == repr(self.special)
-        exact = Fraction(value)
-        return _fraction(self.lower) <= exact <= _fraction(self.upper)
+        return _compare(self.lower, Fraction(value)) <= 0 <= _compare(self.upper, Fraction(value))
 
     def rounded(self, fmt: Format) -> float | None:
         """The exact result rounded correctly to a format, or None while a rounding boundary lies in the enclosure."""
         if self.special is not None:
-            return self.special
+            return fmt.round(self.special)
         low, high = fmt.round(self.lower), fmt.round(self.upper)
         return low if low == high or (math.isnan(low) and math.isnan(high)) else None
 
@@ -98,12 +110,19 @@ class Enclosure:
             return str(self.special), "0"
         if self.mid.man == 0:
             return "0.0", _decimal_up(self.rad)
-        mid = to_str(from_man_exp(self.mid.man, self.mid.exp), digits, strip_zeros=False)
+        exact = from_man_exp(self.mid.man, self.mid.exp)
+        mid = to_str(exact, digits, strip_zeros=False)
         precision = max(self.mid.man.bit_length(), 4 * digits) + 64
-        _, man, exp, _ = mpf_abs(mpf_sub(from_str(mid, precision), from_man_exp(self.mid.man, self.mid.exp), precision))
-        # Reading the decimal back rounds once, and so does the difference: one bit covers both.
-        cut = Dyadic(int(man) + 1, exp) if man else ZERO
-        return mid, _decimal_up(self.rad.plus(cut) if cut.man and self.rad.man else (cut if cut.man else self.rad))
+        # What was printed lies between these two; the difference is rounded away from zero.
+        man, exp = str_to_man_exp(mid)
+        ends = [mpf_mul(from_int(man), mpf_pow_int(_TEN, exp, precision, way)) for way in (round_floor, round_ceiling)]
+        rad = self.rad
+        for end in ends:
+            _, cut_man, cut_exp, _ = mpf_sub(end, exact, precision, round_up)
+            cut = Dyadic(int(cut_man), int(cut_exp))
+            if cut.man and rad.plus(self.rad.negated()).compare(cut) < 0:
+                rad = self.rad.plus(cut)
+        return mid, _decimal_up(rad)
 
 
 def ulp_error(observed: float, exact: Enclosure, fmt: Format) -> float:
@@ -116,10 +135,16 @@ def ulp_error(observed: float, exact: Enclosure, fmt: Format) -> float:
 
 
 def error_over(observed: float, exact: Enclosure, fmt: Format, radius: float | None) -> float:
-    """|observed - exact| in units of ``radius``, or in ulps where it is None; upper bound over the enclosure."""
+    """|observed - exact| in units of ``radius``, or in ulps where it is None; upper bound over the enclosure.
+
+    0 where the radius is infinite, as then nothing is known; infinite for a NaN in the place of a number.
+    """
     special = exact.special
-    if math.isnan(observed) or (special is not None and math.isnan(special)):
-        return 0.0 if math.isnan(observed) and special is not None and math.isnan(special) else math.inf
+    undefined = special is not None and math.isnan(special)
+    if radius == math.inf and not undefined:
+        return 0.0  # nothing is bounded: a NaN is allowed too
+    if math.isnan(observed) or undefined:
+        return 0.0 if math.isnan(observed) and undefined else math.inf
     ceiling = fmt.ceiling
     truth = _saturate(_with_sign(ceiling, special) if special is not None else exact.mid, ceiling)
     seen = _saturate(_with_sign(ceiling, observed) if math.isinf(observed) else Dyadic.from_float(observed), ceiling)
@@ -133,8 +158,6 @@ def error_over(observed: float, exact: Enclosure, fmt: Format, radius: float | N
     if radius is None:
         unit = fmt.ulp(truth)
         return float(Dyadic(error.man, error.exp - unit.exp))
-    if math.isinf(radius):
-        return 0.0
     if radius == 0.0:
         return math.inf
     scale = Dyadic.from_float(radius)
@@ -159,5 +182,6 @@ def _decimal_up(value: Dyadic) -> str:
     return str(to_str(from_man_exp(value.man * 129, value.exp - 7), 3))  # 129/128 exceeds the rounding to 3 digits
 
 
-def _fraction(value: Dyadic) -> Fraction:
-    return Fraction(value.man) * Fraction(2) ** value.exp
+def _compare(bound: Dyadic, value: Fraction) -> int:
+    """-1, 0 or 1 as the bound is below, equal to or above a rational number, however far its exponent."""
+    return Dyadic(bound.man * value.denominator, bound.exp).compare(Dyadic(value.numerator, 0))

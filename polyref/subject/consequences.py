@@ -14,7 +14,7 @@ from scipy.optimize import minimize_scalar
 
 from polyref.case import Case
 from polyref.formats import Format, named
-from polyref.spec import Reduction, Spec
+from polyref.spec import Link, Reduction, Spec
 from polyref.subject.dialect import Dialect
 from polyref.subject.runner import Runner
 
@@ -47,6 +47,8 @@ def consequences(runner: Runner, dialect: Dialect) -> tuple[str, ...]:
     convention = runner.convention
     if dialect.weighting not in ("ce_only", "rescaled_p") or "epsilon" not in dialect.settable:
         return ()
+    if dialect.spec.link is not Link.SOFTMAX or dialect.spec.mixed:
+        return ()  # there is no one Pt to speak of
     gamma_free = "gamma" in dialect.settable or dialect.spec.gamma == 0
     if not gamma_free or convention.classes not in (None, 3) or str(Reduction.NONE) not in convention.reductions:
         return ()

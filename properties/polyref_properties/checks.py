@@ -125,8 +125,8 @@ def needs_gradient(convention: Convention, _: Dialect) -> str | None:
 
 
 def needs_softmax(_: Convention, dialect: Dialect) -> str | None:
-    """A subject whose only link is softmax."""
-    if dialect.spec.link != "softmax" or dialect.spec.mixed:
+    """A single-label loss: one softmax over the logits of a row."""
+    if dialect.spec.link != "softmax":
         return "its probabilities are sigmoids, each logit by itself"
     return None
 

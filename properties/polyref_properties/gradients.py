@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from fractions import Fraction
 
@@ -22,9 +23,11 @@ def _sum_cases(context: Context) -> SearchStrategy[Case]:
 
 def _sums_to_zero(case: Case, context: Context) -> Outcome:
     seen = context.observe(case, gradient=True)
-    truth = context.truth(case)
+    tolerance = sum(context.truth(case).tolerance.gradient[0])
     assert seen.gradient is not None
     (row,) = seen.gradient
+    if math.isinf(tolerance):
+        return Outcome(Verdict.INCONCLUSIVE, 0.0)
     try:
         excess = total(row)
     except OverflowError:
@@ -36,7 +39,7 @@ def _sums_to_zero(case: Case, context: Context) -> Outcome:
             "The gradient is not finite.",
         )
     return Outcome.of(
-        over(excess, sum(truth.tolerance.gradient[0])),
+        over(excess, tolerance),
         "sum_k dl/dz_k = 0",
         f"sum_k dl/dz_k = {float(excess)!r}",
         "The derivatives in the logits do not add up to zero, so a constant added to all logits would change the loss.",

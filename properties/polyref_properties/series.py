@@ -141,6 +141,10 @@ def _what_is_left(own: Case, context: Context) -> str:
     target = own.target[0]
     weights = own.weights
     w = weights[target] if isinstance(target, int) else Fraction(1)
+    if own.spec.mixed:
+        return (
+            "The polynomial is a mean over sigmoids, no power of the softmax's x: at epsilon = -1 nothing is cancelled."
+        )
     power = "x" if own.spec.gamma == 0 else f"x^{own.spec.gamma + 1:g}"
     if own.spec.alpha is not None:
         a = own.spec.alpha
