@@ -207,7 +207,9 @@ class Case:
             raise UsageError(f"this is no case document ({type(e).__name__}: {e}): give what Case.to_json wrote") from e
 
 
-def _hex_row(values: list[str]) -> Row:
+def _hex_row(values: Any) -> Row:
+    if not isinstance(values, list):
+        raise TypeError(f"{values!r} is no list of hexadecimal numbers")
     return tuple(float.fromhex(v) for v in values)
 
 

@@ -61,6 +61,8 @@ class Dyadic(NamedTuple):
 
     def plus(self, other: Dyadic) -> Dyadic:
         """The exact sum; its size is the distance between the exponents, so callers keep that distance bounded."""
+        if self.man == 0 or other.man == 0:
+            return other if self.man == 0 else self
         low = min(self.exp, other.exp)
         return Dyadic((self.man << (self.exp - low)) + (other.man << (other.exp - low)), low)
 

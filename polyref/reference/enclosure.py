@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cmp_to_key
 
 from mpmath.libmp import (
     from_int,
     from_man_exp,
+    mpf_div,
     mpf_mul,
     mpf_pow_int,
     mpf_sub,
@@ -113,16 +115,16 @@ class Enclosure:
         exact = from_man_exp(self.mid.man, self.mid.exp)
         mid = to_str(exact, digits, strip_zeros=False)
         precision = max(self.mid.man.bit_length(), 4 * digits) + 64
-        # What was printed lies between these two; the difference is rounded away from zero.
         man, exp = str_to_man_exp(mid)
-        ends = [mpf_mul(from_int(man), mpf_pow_int(_TEN, exp, precision, way)) for way in (round_floor, round_ceiling)]
-        rad = self.rad
-        for end in ends:
-            _, cut_man, cut_exp, _ = mpf_sub(end, exact, precision, round_up)
-            cut = Dyadic(int(cut_man), int(cut_exp))
-            if cut.man and rad.plus(self.rad.negated()).compare(cut) < 0:
-                rad = self.rad.plus(cut)
-        return mid, _decimal_up(rad)
+        shown = from_int(man)
+        # 10**|exp| lies between these two, and is both of them where it fits; the rest is rounded away from zero.
+        low, high = (mpf_pow_int(_TEN, abs(exp), precision, way) for way in (round_floor, round_ceiling))
+        if exp < 0:
+            gaps = [mpf_div(mpf_sub(shown, mpf_mul(exact, ten)), low, precision, round_up) for ten in (low, high)]
+        else:
+            gaps = [mpf_sub(mpf_mul(shown, ten), exact, precision, round_up) for ten in (low, high)]
+        cut = max((Dyadic(int(gap[1]), int(gap[2])) for gap in gaps), key=cmp_to_key(Dyadic.compare))
+        return mid, _decimal_up(self.rad.plus(cut))
 
 
 def ulp_error(observed: float, exact: Enclosure, fmt: Format) -> float:
@@ -148,7 +150,9 @@ def error_over(observed: float, exact: Enclosure, fmt: Format, radius: float | N
     ceiling = fmt.ceiling
     truth = _saturate(_with_sign(ceiling, special) if special is not None else exact.mid, ceiling)
     seen = _saturate(_with_sign(ceiling, observed) if math.isinf(observed) else Dyadic.from_float(observed), ceiling)
-    rad = exact.rad if special is None and truth == exact.mid else ZERO
+    # Nothing that saturates is farther away than twice the ceiling.
+    widest = Dyadic(1, ceiling.magnitude + 1)
+    rad = min(exact.rad, widest, key=cmp_to_key(Dyadic.compare)) if special is None and truth == exact.mid else ZERO
     floor = fmt.emin - 4 * fmt.precision - 64  # far below the smallest subnormal: as good as zero, and sums stay small
     truth_kept = truth if truth.man and truth.magnitude > floor else ZERO
     rad_kept = rad if rad.man == 0 or rad.magnitude > floor - 64 else Dyadic(1, floor - 64)
