@@ -36,7 +36,7 @@ from polyref.verdict import Outcome, Verdict, describe
 Profile = Literal["quick", "default", "long"]
 
 #: (examples of each law and format, graded rows of each regime) by profile.
-PROFILES: dict[Profile, tuple[int, int]] = {"quick": (25, 12), "default": (80, 60), "long": (2000, 1000)}
+PROFILES: dict[Profile, tuple[int, int]] = {"quick": (15, 12), "default": (40, 50), "long": (2000, 1000)}
 
 #: The formats that an audit looks at unless it is told otherwise, widest first.
 AUDITED = (BINARY64, BINARY32, BINARY16, BFLOAT16)
