@@ -372,10 +372,10 @@ def _formats(trials: Trials, convention: Convention, case: Case) -> tuple[str, .
 
 
 def _nothing_worked(name: str, trials: Trials) -> str:
-    lines = [
-        f"{call}: {outcome if len(outcome) <= _QUOTED else outcome[:_QUOTED] + '…'}"
-        for call, outcome in dict.fromkeys(trials.attempts)
-    ]
+    by_outcome: dict[str, list[str]] = {}
+    for call, outcome in dict.fromkeys(trials.attempts):
+        by_outcome.setdefault(outcome if len(outcome) <= _QUOTED else outcome[:_QUOTED] + "…", []).append(call)
+    lines = [f"{', '.join(calls)}: {outcome}" for outcome, calls in by_outcome.items()]
     more = f"; and {len(lines) - _LISTED} more" if len(lines) > _LISTED else ""
     return (
         f"{name}: no way of calling it works. Tried {'; '.join(lines[:_LISTED])}{more}. "

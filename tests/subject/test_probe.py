@@ -189,10 +189,10 @@ def refusal(name: str) -> NoConvention:
 
 def test_nothing_works():
     error = refusal("broken")
-    assert "broken(logits, labels): ValueError: always broken; " in str(error)
+    assert "Tried broken(logits, labels), broken(labels, logits), " in str(error)
+    assert str(error).count(": ValueError: always broken") == 1  # what failed alike is listed together
     assert "second line" not in str(error)
     assert len(error.attempts) > 8
-    assert "and " in str(error)
     assert "(3, 3) for 3 rows of 4 classes" in str(refusal("square"))
     with pytest.raises(NoConvention, match=r"Holder\(\): gives a Holder, which cannot be called"):
         probe(zoo.Holder, "Holder", init={})
