@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from math import prod
 from typing import NamedTuple
 
 from flint import arb
@@ -73,11 +74,15 @@ class Arithmetic:
         return arb(1) - q if q.is_zero() or q == 1 else self.sub(arb(1), q)
 
     def mul(self, a: arb, b: arb) -> arb:
-        """a b."""
+        """a b; zero times a number is zero."""
+        if a.is_zero() or b.is_zero():
+            return a * b
         return a * b * self._one + self._tiny
 
     def div(self, a: arb, b: arb) -> arb:
-        """a / b."""
+        """a / b; zero over a number is zero."""
+        if a.is_zero():
+            return a / b
         return a / b * self._one + self._tiny
 
     def exp(self, a: arb) -> arb:
@@ -115,6 +120,13 @@ class Arithmetic:
         if exponent.denominator == 1:
             steps = max(steps, abs(exponent.numerator) - 1)
         return self.perturbed(result, steps)
+
+    def whole_power(self, a: arb, exponent: int) -> arb:
+        """a**exponent for an a of either sign and a whole exponent, at least 0."""
+        if exponent < 2:
+            return a if exponent else arb(1)
+        # Arb's own power of a ball about zero is NaN.
+        return self.perturbed(prod([a] * exponent, start=arb(1)), max(exponent - 1, 2 * self.library.pow))
 
     def sum(self, terms: Sequence[arb]) -> arb:
         """The sum of the terms in any order."""

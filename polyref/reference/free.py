@@ -118,8 +118,8 @@ def _free_loss(response: Response, pt: arb, x: arb, nll: arb, run: Pass) -> tupl
     if x.is_zero():
         return arb(0), arb(0)
     weighted = backward.mul(pt, backward.checked(inner))
-    ratio = backward.div(backward.mul(backward.parameter(gamma), power), x)
-    return ar.mul(power, inner), backward.add(backward.mul(power, slope), backward.mul(ratio, weighted))
+    lower = backward.mul(backward.parameter(gamma), backward.power(x, gamma - 1))
+    return ar.mul(power, inner), backward.add(backward.mul(power, slope), backward.mul(lower, weighted))
 
 
 def _remainder(x: arb, start: int) -> arb:

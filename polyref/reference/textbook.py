@@ -193,7 +193,7 @@ def _loss(response: Response, pt: arb, x: arb, nll: arb, ar: Arithmetic) -> arb:
             power = ar.power(x, gamma + j)
         else:
             y = ar.sub(arb(1), _rescaled(response, pt, ar))
-            power = y if j == 1 else ar.perturbed(y**j, max(j - 1, 2 * ar.library.pow))
+            power = ar.whole_power(y, j)
             power = power if gamma == 0 else ar.mul(focal, power)
         terms.append(ar.mul(ar.parameter(eps), power))
     if terms and response.poly_weight:
@@ -223,13 +223,12 @@ def _slopes(response: Response, pt: arb, x: arb, nll: arb, ar: Arithmetic) -> tu
             towards_pt.append(-ar.mul(weight, lower))
             continue
         y = ar.sub(arb(1), _rescaled(response, pt, ar))
-        inner = ar.mul(arb(j), arb(1) if j == 1 else ar.perturbed(y ** (j - 1), max(j - 2, 2 * ar.library.pow)))
+        inner = ar.mul(arb(j), ar.whole_power(y, j - 1))
         along_y = ar.perturbed(rational(response.rescale), 2)
         towards_pt.append(-ar.mul(ar.mul(weight, inner if gamma == 0 else ar.mul(focal, inner)), along_y))
         if gamma:
             lower = ar.mul(ar.parameter(gamma), ar.power(x, gamma - 1))
-            whole = y if j == 1 else ar.perturbed(y**j, max(j - 1, 2 * ar.library.pow))
-            towards_pt.append(-ar.mul(ar.mul(weight, whole), lower))
+            towards_pt.append(-ar.mul(ar.mul(weight, ar.whole_power(y, j)), lower))
     return ar.checked(slope_log), ar.checked(ar.sum(towards_pt)) if towards_pt else arb(0)
 
 

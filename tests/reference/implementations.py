@@ -7,6 +7,7 @@ name. All of them run in the dtype of the logits.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -73,6 +74,103 @@ def gather_horner(z: torch.Tensor, t: torch.Tensor, spec: Spec) -> torch.Tensor:
 
 
 RIGHT: dict[str, Loss] = {f.__name__: f for f in (one_hot, gather, exp_of_ce, expm1)}
+
+
+# --- right, with weights, soft targets, the sigmoid link and reductions ---------------------------------------------
+
+
+def _reduced(losses: torch.Tensor, spec: Spec, total_weight: torch.Tensor | float) -> torch.Tensor:
+    if spec.reduction == "none":
+        return losses
+    return losses.sum() if spec.reduction == "sum" else losses.sum() / total_weight
+
+
+def weighted(z: torch.Tensor, t: torch.Tensor, spec: Spec, w: torch.Tensor) -> torch.Tensor:
+    """The weight distributed over the parts, cross-entropy's by torch."""
+    wt = w[t]
+    pt = F.softmax(z, -1).gather(-1, t[:, None])[:, 0]
+    ce = cross_entropy(z, t, weight=w)
+    if spec.weighting == "both":
+        losses = focal(ce, 1 - pt, spec) + wt * polynomial(1 - pt, spec)
+    elif spec.weighting == "ce_only":
+        losses = focal(ce, 1 - pt, spec) + polynomial(1 - pt, spec)
+    else:
+        y = 1 - pt * wt / w.mean()
+        poly = polynomial(y, replace(spec, gamma=0.0))
+        losses = focal(ce, 1 - pt, spec) + (poly if spec.gamma == 0 else (1 - pt) ** spec.gamma * poly)
+    return _reduced(losses, spec, wt.sum())
+
+
+def factored(z: torch.Tensor, t: torch.Tensor, spec: Spec, w: torch.Tensor) -> torch.Tensor:
+    """The whole-loss law as it is written: w (CE + polynomial)."""
+    losses = w[t] * one_hot(z, t, spec)
+    return _reduced(losses, spec, w[t].sum())
+
+
+def mean_of_parts(z: torch.Tensor, t: torch.Tensor, spec: Spec, w: torch.Tensor) -> torch.Tensor:
+    """The mean of torch's cross-entropy and that of the polynomial, each divided by itself; gamma 0."""
+    pt = F.softmax(z, -1).gather(-1, t[:, None])[:, 0]
+    poly = w[t] * polynomial(1 - pt, spec)
+    return F.cross_entropy(z, t, weight=w) + poly.sum() / w[t].sum()
+
+
+def smooth(z: torch.Tensor, t: torch.Tensor, spec: Spec, w: torch.Tensor | None = None) -> torch.Tensor:
+    """Label smoothing by torch, the polynomial eps (1 - sum q p) with the same q."""
+    classes = z.shape[-1]
+    q = F.one_hot(t, classes).to(z.dtype) * (1 - spec.smoothing) + spec.smoothing / classes
+    x = 1 - (q * F.softmax(z, -1)).sum(-1)
+    return _reduced(cross_entropy(z, t, label_smoothing=spec.smoothing) + spec.epsilon[0] * x, spec, len(z))
+
+
+def smooth_expectation(z: torch.Tensor, t: torch.Tensor, spec: Spec, w: torch.Tensor | None = None) -> torch.Tensor:
+    """The same as a sum over classes of q_k (CE_k + polynomial_k)."""
+    classes = z.shape[-1]
+    q = F.one_hot(t, classes).to(z.dtype) * (1 - spec.smoothing) + spec.smoothing / classes
+    log_p = F.log_softmax(z, -1)
+    x = 1 - log_p.exp()
+    return _reduced((q * (focal(-log_p, x, spec) + polynomial(x, spec))).sum(-1), spec, len(z))
+
+
+def soft(z: torch.Tensor, q: torch.Tensor, spec: Spec, w: torch.Tensor | None = None) -> torch.Tensor:
+    """torch's cross-entropy of soft targets, whose rows sum to one, and eps (1 - sum q p)."""
+    x = 1 - (q * F.softmax(z, -1)).sum(-1)
+    return _reduced(cross_entropy(z, q) + spec.epsilon[0] * x, spec, len(z))
+
+
+def soft_expectation(z: torch.Tensor, q: torch.Tensor, spec: Spec, w: torch.Tensor | None = None) -> torch.Tensor:
+    x = 1 - F.softmax(z, -1)
+    losses = (q * (focal(-F.log_softmax(z, -1), x, spec) + polynomial(x, spec))).sum(-1)
+    return _reduced(losses, spec, len(z))
+
+
+def _elements(z: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    return t.to(z.dtype) if t.ndim == 2 else F.one_hot(t, z.shape[-1]).to(z.dtype)
+
+
+def bce(z: torch.Tensor, t: torch.Tensor, spec: Spec, w: torch.Tensor | None = None) -> torch.Tensor:
+    """Every logit for itself, Pt from the sigmoid."""
+    q = _elements(z, t)
+    p = torch.sigmoid(z)
+    x = 1 - (p * q + (1 - p) * (1 - q))
+    ce = F.binary_cross_entropy_with_logits(z, q, reduction="none")
+    if spec.alpha is not None:
+        ce = (spec.alpha * q + (1 - spec.alpha) * (1 - q)) * ce
+    return _reduced(focal(ce, x, spec) + polynomial(x, spec), spec, z.numel())
+
+
+def bce_exp(z: torch.Tensor, t: torch.Tensor, spec: Spec, w: torch.Tensor | None = None) -> torch.Tensor:
+    """Every logit for itself, Pt = exp(-BCE); hard targets."""
+    ce = F.binary_cross_entropy_with_logits(z, _elements(z, t), reduction="none")
+    x = 1 - torch.exp(-ce)
+    return _reduced(focal(ce, x, spec) + polynomial(x, spec), spec, z.numel())
+
+
+def bce_log_sigmoid(z: torch.Tensor, t: torch.Tensor, spec: Spec, w: torch.Tensor | None = None) -> torch.Tensor:
+    """Every logit for itself, from logsigmoid and expm1; hard targets."""
+    q = _elements(z, t)
+    log_pt = F.logsigmoid(torch.where(q > 0.5, z, -z))
+    x = -torch.expm1(log_pt)
+    return _reduced(focal(-log_pt, x, spec) + polynomial(x, spec), spec, z.numel())
 
 
 # --- wrong, all with gamma 0 and one epsilon ------------------------------------------------------------------------
