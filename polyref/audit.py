@@ -144,7 +144,8 @@ def _audited(target: str, runner: Runner, options: Options, meter: Meter, starte
         records.append(_finding(target, result, options))
     records = [_with_kind(r, records) for r in records]
     grades: list[doc.Grade] = []
-    for fmt in formats:
+    # Accuracy is accuracy for a formula: a subject of another one is not graded.
+    for fmt in formats if dialect.known else ():
         meter.step(f"grading {fmt.name}")
         grades += _grades(runner, dialect, fmt, options)
     examples = sum(r.examples for r in records) + sum(g.examples for g in grades if g.regime == "all")

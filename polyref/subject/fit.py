@@ -222,7 +222,8 @@ def _coefficient(points: dict[float, float]) -> str:
         a, b = points[0.0], points[1.0] - points[0.0]
         if all(abs(a + b * e - v) <= 1e-7 * scale for e, v in points.items()):
             head = "" if abs(a) <= 1e-7 * scale else f"{_rounded(a)} + "
-            return f"{_rounded(b)} eps" if not head else f"({head}{_rounded(b)} eps)"
+            slope = _term(_rounded(b), "eps")
+            return slope if not head else f"({head}{slope})".replace("+ -", "- ")
     shown = ", ".join(f"{_rounded(v)} at {e:g}" for e, v in sorted(points.items()))
     return f"c(eps) [{shown}]"
 

@@ -31,6 +31,7 @@ def compare_values(seen: Observation, truth: Truth, explanation: str) -> Outcome
         return _UNBOUNDED
     ratios = [truth.value_ratio(i, v) for i, v in enumerate(seen.value)]
     i = max(range(len(ratios)), key=ratios.__getitem__)
+    explanation = _not_a_number("value", seen.value[i], truth.value(i)) or explanation
     return Outcome.of(ratios[i], exact_text(truth.value(i)), shown(seen.value[i]), explanation)
 
 
@@ -42,12 +43,19 @@ def compare_gradients(seen: Observation, truth: Truth, explanation: str) -> Outc
     ratios = {(i, k): truth.gradient_ratio(i, k, g) for i, row in enumerate(seen.gradient) for k, g in enumerate(row)}
     i, k = max(ratios, key=ratios.__getitem__)
     where = f"dl/dz_{k}" + (f" of row {i}" if len(seen.gradient) > 1 else "")
+    explanation = _not_a_number("gradient", seen.gradient[i][k], truth.gradient(i, k)) or explanation
     return Outcome.of(
         ratios[i, k],
         f"{where} = {exact_text(truth.gradient(i, k))}",
         f"{where} = {shown(seen.gradient[i][k])}",
         explanation,
     )
+
+
+def _not_a_number(what: str, observed: float, exact: Enclosure) -> str | None:
+    if math.isfinite(observed) or exact.special is not None:
+        return None
+    return f"The {what} is {observed} where the exact one is {float(exact):.6g}."
 
 
 def worse(*outcomes: Outcome) -> Outcome:
