@@ -249,7 +249,7 @@ def _with_kind(finding: doc.Finding, every: list[doc.Finding]) -> doc.Finding:
     narrow, wide = by_width[0], by_width[-1]
     if wide.verdict != "violated":
         text = f" In {wide.format} it is within the tolerance: this is lost precision, not another formula."
-    elif math.isinf(cast(float, wide.ratio)) or cast(float, wide.ratio) > 1e3 * cast(float, narrow.ratio):
+    elif 1e3 * cast(float, narrow.ratio) < cast(float, wide.ratio) < math.inf:
         text = " The error is not one of rounding: in units of the tolerance it grows as the format gets finer."
     else:
         text = ""

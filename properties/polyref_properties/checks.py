@@ -21,6 +21,8 @@ TORCH = "torch.nn.functional.cross_entropy, documentation"
 _UNBOUNDED = Outcome(Verdict.INCONCLUSIVE, 0.0)
 #: Exact numbers with a smaller binary exponent count as zero in differences: below every format by far.
 _TINY = -4000
+#: Results with binary exponents beyond this one are not written out.
+_FAR = 4000
 
 
 def compare_values(seen: Observation, truth: Truth, explanation: str) -> Outcome:
@@ -102,7 +104,10 @@ def total(values: Sequence[float]) -> Fraction:
 
 
 def exact_text(value: Enclosure) -> str:
-    """An exact result for a finding."""
+    """An exact result for a finding; one that no format comes near is not written out."""
+    if value.special is None and value.mid.man and abs(value.mid.magnitude) > _FAR:
+        sign = "-" if value.mid.man < 0 else ""
+        return "0 (nearer than any format tells)" if value.mid.magnitude < 0 else f"{sign}infinity (beyond every format)"
     return value.decimal(20)[0]
 
 
