@@ -174,6 +174,15 @@ def _predicate(what: str) -> str:
     return what if what.startswith(("returned", "has no")) else f"raised {what}" if "killed" not in what else what
 
 
+#: Hypothesis draws its first ten examples independently; after that most are recombinations of earlier ones, and forty
+#: of those meet far fewer regimes than forty fresh ones do. So a search is made of rounds.
+_ROUND = 10
+
+
+class _OutOfBudget(BaseException):
+    """No more cases may be tried; no Exception, as Hypothesis would take one for a failure of the case."""
+
+
 def search(law: Property, context: Context, *, examples: int = 60, seed: int = 0, shrinks: int = 150) -> Found:
     """Look for a case that breaks a law, and shrink it.
 
@@ -190,42 +199,43 @@ def search(law: Property, context: Context, *, examples: int = 60, seed: int = 0
     tried: dict[Case, Outcome] = {}
     state = _Search()
 
-    def outcome_of(case: Case) -> Outcome | None:
-        if case in tried:
-            return tried[case]
-        if state.violated and state.spent >= shrinks:
-            return None  # out of budget: nothing new fails any more, so the shrinker ends where it is
-        state.spent += state.violated
-        tried[case] = result = check(law, case, context)
-        return result
+    def outcome_of(case: Case) -> Outcome:
+        if case not in tried:
+            if state.smallest is not None:
+                if state.spent >= shrinks:
+                    raise _OutOfBudget
+                state.spent += 1
+            tried[case] = check(law, case, context)
+        return tried[case]
 
     class Violation(Exception):
         pass
 
-    @seeded(seed)
-    @settings(
-        max_examples=examples,
-        database=None,
-        deadline=None,
-        phases=(Phase.generate, Phase.shrink),
-        suppress_health_check=list(HealthCheck),
-        print_blob=False,
-        report_multiple_bugs=False,
-    )
-    @given(law.strategy(context))
     def attempt(case: Case) -> None:
         result = outcome_of(case)
-        if result is None:
-            return
         if result.verdict is Verdict.VIOLATED:
-            state.violated = True
             state.smallest = case
             raise Violation
         if result.verdict is Verdict.HOLDS and result.ratio >= state.ratio:
             state.ratio, state.worst = result.ratio, case
 
-    with suppress(Violation):
-        attempt()
+    cases = law.strategy(context)
+    for part in range(2 * math.ceil(examples / _ROUND)):
+        # Every round begins with the simplest case again.
+        left = examples - len(tried) + (part > 0)
+        if left <= (part > 0) or state.smallest is not None:
+            break
+        decorated = settings(
+            max_examples=min(_ROUND, left),
+            database=None,
+            deadline=None,
+            phases=(Phase.generate, Phase.shrink),
+            suppress_health_check=list(HealthCheck),
+            print_blob=False,
+            report_multiple_bugs=False,
+        )(given(cases)(attempt))
+        with suppress(Violation, _OutOfBudget):
+            seeded(f"{seed} {law.id} {context.format.name} {part}")(decorated)()
     worst_ratio = max((o.ratio for o in tried.values()), default=0.0)
     if state.smallest is not None:
         return Found(Verdict.VIOLATED, tried[state.smallest], state.smallest, len(tried), worst_ratio)
@@ -236,7 +246,8 @@ def search(law: Property, context: Context, *, examples: int = 60, seed: int = 0
 
 @dataclass
 class _Search:
-    violated: bool = False
+    """The smallest violating case so far, how many were tried since the first, and the nearest one that holds."""
+
     spent: int = 0
     smallest: Case | None = None
     worst: Case | None = None

@@ -8,8 +8,9 @@ the format's largest values.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
+from typing import TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
@@ -20,63 +21,95 @@ from polyref.property import Context
 
 #: Kinds of rows in which every law can be told from its violation: no probability is near 0 or 1.
 BENIGN = ("eighths", "decimals")
-EVERY = (*BENIGN, "margin", "bits", "saturated")
+EVERY = ("eighths", "margin", "saturated", "decimals", "margin", "bits")
 
-_WEIGHTS = (0.5, 1.0, 2.0, 0.25, 1.5, 3.0)  # numbers of every format
+_WEIGHTS = (0.5, 1.0, 2.0, 0.25, 1.5, 0.75, 3.0, 0.125)  # numbers of every format
 _EPSILONS = (1.0, -1.0, 2.0, 0.5, -0.5, 0.0)
+_GAMMAS = (0.0, 2.0, 1.0, 0.5)
+
+_T = TypeVar("_T")
+
+# Strategy objects are kept: to make one, and to have it checked, costs more than to draw from it.
 
 
+@cache
 def logits(fmt: Format, classes: int, target: int, kind: str) -> SearchStrategy[tuple[float, ...]]:
     """One row of logits of a format; ``target`` is the class that a margin is given to."""
-    eighths = st.integers(-32, 32).map(lambda i: i / 8)
-    if kind == "eighths":
-        return st.tuples(*[eighths] * classes)
-    if kind == "decimals":
-        return st.tuples(*[st.floats(-12, 12).map(fmt.round)] * classes)
     if kind == "margin":
-        # As far as Pt, or its complement, is still a number of the format, and somewhat beyond.
-        reach = 1.1 * math.log(2.0) * (fmt.precision - fmt.emin)
-        margins = st.floats(-reach, reach)
 
-        def lifted(parts: tuple[tuple[float, ...], float]) -> tuple[float, ...]:
-            row, margin = parts
+        def lifted(row: tuple[float, ...], place: float) -> tuple[float, ...]:
+            margin = _reach(fmt, place)
             return tuple(fmt.round(z + margin) if k == target else z for k, z in enumerate(row))
 
-        return st.tuples(st.tuples(*[eighths] * classes), margins).map(lifted)
+        return st.builds(lifted, st.tuples(*[_EIGHTHS] * classes), _MARGINS)
+    return st.tuples(*[_logit(fmt, kind)] * classes)
+
+
+_EIGHTHS = st.integers(-32, 32).map(lambda i: i / 8)
+#: Places of a margin, see :func:`_reach`.
+_MARGINS = st.integers(-96, 96).map(lambda i: i / 32)
+
+
+@cache
+def _logit(fmt: Format, kind: str) -> SearchStrategy[float]:
+    if kind == "eighths":
+        return _EIGHTHS
+    if kind == "decimals":
+        return st.integers(-1200, 1200).map(lambda i: fmt.round(i / 100))
     if kind == "bits":
-        patterns = st.integers(0, (1 << fmt.bits) - 1).map(fmt.decode).filter(math.isfinite)
-        return st.tuples(*[patterns] * classes)
+        return st.integers(0, 0xFFFF).map(lambda leading: _pattern(fmt, leading)).filter(math.isfinite)
     if kind == "saturated":
         extremes = [0.0, 1.0, fmt.largest, -fmt.largest, fmt.largest / 2, fmt.smallest_subnormal, fmt.smallest_normal]
-        return st.tuples(*[st.sampled_from(extremes)] * classes)
+        return st.sampled_from(extremes)
     raise ValueError(f"{kind!r} is no kind of row: choose one of {', '.join(EVERY)}")
 
 
-def class_counts(context: Context) -> SearchStrategy[int]:
-    """How many classes: the subject's own number where it insists on one."""
-    fixed = context.convention.classes
+def _reach(fmt: Format, place: float) -> float:
+    """The margin at a place from -3 to 3, so that each stretch of Pt is met as often as the others.
+
+    Up to 1 both Pt and 1 - Pt have digits of their own beside 1; up to 2 the smaller one is an ordinary number of the
+    format; up to 3 it is subnormal, or zero.
+    """
+    ends = (0, 1.5 * fmt.precision, max(1.5 * fmt.precision, 1.0 - fmt.emin), 1.1 * (fmt.precision - fmt.emin))
+    stretch = min(int(abs(place)), 2)
+    low, high = ends[stretch], ends[stretch + 1]
+    return math.copysign(math.log(2.0) * (low + (abs(place) - stretch) * (high - low)), place)
+
+
+def _pattern(fmt: Format, leading: int) -> float:
+    """The number with these sixteen leading bits, every exponent as likely as the others, and bits made of them."""
+    rest = fmt.bits - 16
+    return fmt.decode((leading << rest) | (leading * 0x9E3779B97F4A7C15 & ((1 << rest) - 1)))
+
+
+@cache
+def _class_counts(fixed: int | None) -> SearchStrategy[int]:
     return st.just(fixed) if fixed is not None else st.integers(2, 5)
 
 
-def epsilons(context: Context, choices: Sequence[float] = _EPSILONS) -> SearchStrategy[tuple[float, ...]]:
+@cache
+def _targets(classes: int, rows: int) -> SearchStrategy[tuple[int, ...]]:
+    return st.tuples(*[st.integers(0, classes - 1)] * rows)
+
+
+@cache
+def _one_of(choices: tuple[_T, ...]) -> SearchStrategy[_T]:
+    return st.sampled_from(choices)
+
+
+_SINGLE = st.sampled_from(_EPSILONS).map(lambda e: (e,))
+_LISTS = st.one_of(_SINGLE, st.lists(st.sampled_from(_EPSILONS), min_size=1, max_size=4).map(tuple))
+
+
+def epsilons(context: Context) -> SearchStrategy[tuple[float, ...]]:
     """eps_1, ..., eps_N: one, or up to four where the subject takes a list; its own where it cannot be told."""
     if "epsilon" not in context.dialect.settable:
         return st.just(context.dialect.spec.epsilon)
-    single = st.tuples(st.sampled_from(choices))
-    if context.convention.epsilon_form != "list":
-        return single
-    return st.one_of(single, st.lists(st.sampled_from(choices), min_size=1, max_size=4).map(tuple))
+    return _LISTS if context.convention.epsilon_form == "list" else _SINGLE
 
 
-def gammas(context: Context) -> SearchStrategy[float]:
-    """The focal exponent; the subject's own where it cannot be told."""
-    if "gamma" not in context.dialect.settable:
-        return st.just(context.dialect.spec.gamma)
-    return st.sampled_from((0.0, 2.0, 1.0, 0.5))
-
-
-def weights(classes: int) -> SearchStrategy[tuple[float, ...]]:
-    """Positive class weights that every format holds."""
+@cache
+def _weights(classes: int) -> SearchStrategy[tuple[float, ...]]:
     return st.tuples(*[st.sampled_from(_WEIGHTS)] * classes)
 
 
@@ -85,7 +118,7 @@ def cases(
     draw: DrawFn,
     context: Context,
     *,
-    kinds: Sequence[str] = EVERY,
+    kinds: tuple[str, ...] = EVERY,
     rows: tuple[int, int] = (1, 1),
     epsilon: SearchStrategy[tuple[float, ...]] | None = None,
     gamma: float | None = None,
@@ -99,21 +132,21 @@ def cases(
         kinds: the kinds of rows to draw from.
         rows: the least and the greatest number of rows.
         epsilon: the strategy for epsilon, in the place of :func:`epsilons`.
-        gamma: a fixed focal exponent.
+        gamma: the focal exponent, where the subject can be told; 0 to 2 if it is not given.
         weighted: with class weights, without, or either (None).
     """
     fmt = context.format
-    classes = draw(class_counts(context))
-    count = draw(st.integers(*rows))
-    target = draw(st.tuples(*[st.integers(0, classes - 1)] * count))
-    batch = tuple(draw(logits(fmt, classes, t, draw(st.sampled_from(kinds)))) for t in target)
+    classes = draw(_class_counts(context.convention.classes))
+    target = draw(_targets(classes, draw(_one_of(tuple(range(rows[0], rows[1] + 1))))))
+    batch = tuple(draw(logits(fmt, classes, t, draw(_one_of(kinds)))) for t in target)
+    if "gamma" not in context.dialect.settable:
+        gamma = None
+    elif gamma is None:
+        gamma = draw(_one_of(_GAMMAS))
     spec = context.spec(epsilon=draw(epsilons(context) if epsilon is None else epsilon), gamma=gamma)
-    if gamma is None:
-        spec = replace(spec, gamma=draw(gammas(context)))
-    takes_weight = context.can("weight")
-    weight = (
-        draw(weights(classes)) if takes_weight and (weighted or (weighted is None and draw(st.booleans()))) else None
-    )
+    weight = None
+    if weighted is not False and context.can("weight") and (weighted or draw(_one_of((False, True)))):
+        weight = draw(_weights(classes))
     return Case(spec, fmt, batch, target, weight)
 
 
@@ -122,20 +155,28 @@ def single(case: Case, i: int) -> Case:
     return replace(case, logits=(case.logits[i],), target=(case.target[i],))
 
 
+#: Mostly the ends, where a wrong sign or a wrong weight makes the first coefficient negative; none is below -1.
+_ADMISSIBLE = st.sampled_from((-1.0, 2.0, -1.0, 2.0, 0.5)).map(lambda e: (e,))
+_RAISES = st.tuples(st.integers(0, 64), st.integers(1, 32)).map(lambda ij: (ij[0] / 8, (ij[0] + ij[1]) / 8))
+
+
 @st.composite
 def raised_pairs(draw: DrawFn, context: Context) -> Case:
     """Two rows that differ in the target's logit alone, the second with the larger: a larger Pt.
 
-    Every eps_j is at least -1/j, so no law of the family has an interior minimum.
+    Every epsilon that is drawn is at least -1, so no loss of the family has an interior minimum.
     """
-    # Half of them at -1, where the first coefficient under the whole-loss law is as small as it may be.
-    lawful = st.one_of(st.just(-1.0), st.sampled_from((1.0, 0.5, -0.5, 0.0, 2.0))).map(lambda e: (e,))
-    epsilon = lawful if "epsilon" in context.dialect.settable else None
-    case = draw(cases(context, kinds=BENIGN, epsilon=epsilon, weighted=draw(st.integers(0, 3)) > 0))
+    epsilon = _ADMISSIBLE if "epsilon" in context.dialect.settable else None
+    case = draw(cases(context, kinds=BENIGN, epsilon=epsilon, weighted=draw(_one_of((False, *(True,) * 4)))))
     (row,), (target,) = case.logits, case.target
-    raise_by = draw(st.integers(1, 64)) / 8
-    higher = tuple(context.format.round(z + raise_by) if k == target else z for k, z in enumerate(row))
-    return replace(case, logits=(row, higher), target=(target, target))
+    low, high = (
+        tuple(context.format.round(z + rise) if k == target else z for k, z in enumerate(row)) for rise in draw(_RAISES)
+    )
+    return replace(case, logits=(low, high), target=(target, target))
+
+
+#: Up to a shift that no exponential survives in any format.
+_SHIFTS = (1.0, 1024.0, -1.0, -1024.0, 16.0, -16.0, 256.0, 64.0)
 
 
 @st.composite
@@ -143,12 +184,6 @@ def shifted_pairs(draw: DrawFn, context: Context) -> Case:
     """Two rows that differ by one constant in every logit, exactly."""
     case = draw(cases(context, kinds=("eighths",)))
     (row,), (target,) = case.logits, case.target
-    # Eighths below 4 plus a whole number of this size need no more bits than the narrowest format has.
-    shift = draw(
-        st.sampled_from([c for c in (1.0, -1.0, 16.0, -16.0, 64.0, 256.0) if _exact(context.format, row, c)] or [0.0])
-    )
+    exact = tuple(c for c in _SHIFTS if all(context.format.contains(z + c) for z in row))
+    shift = draw(_one_of(exact or (0.0,)))
     return replace(case, logits=(row, tuple(z + shift for z in row)), target=(target, target))
-
-
-def _exact(fmt: Format, row: tuple[float, ...], shift: float) -> bool:
-    return all(fmt.contains(z + shift) for z in row)
