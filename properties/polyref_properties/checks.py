@@ -106,8 +106,9 @@ def total(values: Sequence[float]) -> Fraction:
 def exact_text(value: Enclosure) -> str:
     """An exact result for a finding; one that no format comes near is not written out."""
     if value.special is None and value.mid.man and abs(value.mid.magnitude) > _FAR:
-        sign = "-" if value.mid.man < 0 else ""
-        return "0 (nearer than any format tells)" if value.mid.magnitude < 0 else f"{sign}infinity (beyond every format)"
+        if value.mid.magnitude < 0:
+            return "0 (nearer than any format tells)"
+        return f"{'-' if value.mid.man < 0 else ''}infinity (beyond every format)"
     return value.decimal(20)[0]
 
 
