@@ -2,41 +2,61 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import cyclopts
 from cyclopts import Parameter
 
-from polyref.errors import PolyrefError, UsageError
+from polyref import __version__
+from polyref.errors import NothingMeasured, PolyrefError, UsageError
+from polyref.report import screen
+
+#: More seconds, or GiB, than anybody means.
+_ENDLESS = 10**6
 
 app = cyclopts.App(
     name="polyref",
-    help="Numerical verification of PolyLoss: certified values, and audits of other people's code.",
+    help="Numerical verification of PolyLoss: certified values, and audits of other people's code.\n\n"
+    "Exit codes: 0 all laws hold; 1 defects; 2 usage, or the target cannot be loaded; 3 nothing could be measured.",
     help_format="plaintext",
+    version=__version__,
 )
+
+
+def _whole(_: Any, tokens: Sequence[Any]) -> int:
+    """A whole number, and nothing that would have to be rounded to one: a target of 1.5 is a mistake."""
+    text = str(tokens[0].value)
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no whole number") from None
+
 
 #: A text that may begin with a minus sign, as numbers do.
 Text = Annotated[str, Parameter(allow_leading_hyphen=True)]
 Numbers = Annotated[str | None, Parameter(allow_leading_hyphen=True)]
-Overrides = Annotated[tuple[str, ...], Parameter(consume_multiple=False, negative="")]
-Flag = Annotated[bool, Parameter(negative="")]
+Overrides = Annotated[tuple[str, ...], Parameter(consume_multiple=False, negative="", show_default=False)]
+Flag = Annotated[bool, Parameter(negative="", show_default=False)]
+Whole = Annotated[int, Parameter(converter=_whole, allow_leading_hyphen=True)]
 
 
 @app.command(name="eval")
 def evaluate(
     *,
     logits: Text,
-    target: int,
+    target: Whole,
     epsilon: Text = "1",
     gamma: Text = "0",
     weight: Numbers = None,
     weighting: Literal["both", "ce_only", "rescaled_p"] = "both",
     link: Literal["softmax", "sigmoid"] = "softmax",
     format: str = "binary64",
-    digits: int = 40,
+    digits: Whole = 40,
     engine: Literal["ball", "series"] = "ball",
     json: Flag = False,
 ) -> int:
@@ -47,29 +67,27 @@ def evaluate(
     logits
         Logits separated by commas, in decimal or as 0x1.8p+1; a decimal is rounded to the format first.
     target
-        The index of the target class.
+        The index of the target class, from 0.
     epsilon
-        eps_1, or eps_1,...,eps_N.
+        eps_1, or eps_1,...,eps_N: what is added to the coefficients of the series.
     gamma
         The focal exponent, at least 0.
     weight
         Class weights separated by commas.
     weighting
-        What the class weight multiplies.
+        What the class weight multiplies: both parts, the logarithm alone, or the logarithm and Pt (over the mean).
     link
         How logits become probabilities.
     format
-        The format that logits and weights are held in.
+        What logits and weights are held in: binary64, binary32, binary16, bfloat16, e5m2 or e4m3.
     digits
-        Significant decimal digits.
+        Significant decimal digits, up to 100000.
     engine
         Arb balls, or the explicit series in mpmath.
     json
         Print JSON.
     """
-    from rich.console import Console  # noqa: PLC0415 - each command loads what it needs
-
-    from polyref import evaluate as ev  # noqa: PLC0415
+    from polyref import evaluate as ev  # noqa: PLC0415 - each command loads what it needs
     from polyref.case import Case  # noqa: PLC0415
     from polyref.formats import BINARY64, named  # noqa: PLC0415
     from polyref.spec import Link, Reduction, Spec, Weighting  # noqa: PLC0415
@@ -88,7 +106,9 @@ def evaluate(
     if json:
         print(ev.as_json(evaluation))
     else:
-        ev.show(evaluation, Console(soft_wrap=digits > 60, highlight=False))
+        from polyref.report import evaluation as page  # noqa: PLC0415
+
+        page.show(evaluation, screen.Screen())
     return 0
 
 
@@ -101,7 +121,7 @@ def audit(
     html: Path | None = None,
     formats: str | None = None,
     profile: Literal["quick", "default", "long"] = "default",
-    seed: int = 0,
+    seed: Whole = 0,
     init: Overrides = (),
     call: Overrides = (),
     timeout: float = 10.0,
@@ -126,7 +146,7 @@ def audit(
     seed
         The same seed gives the same findings.
     init
-        name=value for the constructor; may be given again.
+        name=value for the constructor, such as num_classes=10; may be given again.
     call
         name=value for the call; may be given again.
     timeout
@@ -134,8 +154,6 @@ def audit(
     memory
         GiB of data that the subject may use.
     """
-    from rich.console import Console  # noqa: PLC0415
-
     from polyref import audit as au  # noqa: PLC0415
     from polyref.formats import named  # noqa: PLC0415
     from polyref.report import document, files, terminal  # noqa: PLC0415
@@ -143,6 +161,9 @@ def audit(
     from polyref.subject.client import Limits  # noqa: PLC0415
     from polyref.subject.overrides import parse_overrides  # noqa: PLC0415
 
+    for name, value in (("--timeout", timeout), ("--memory", memory)):
+        if not 0 < value < _ENDLESS:
+            raise UsageError(f"{name} {value:g} is not allowed: give a number above 0, and below {_ENDLESS}")
     for path in (json, html):
         if path is not None:
             files.check_writable(path)
@@ -160,9 +181,9 @@ def audit(
     if html is not None:
         page.write(found, html)
     if any(f.property == au.RETURNS_A_VALUE for f in found.violated):
-        print(f"polyref: {found.violated[0].explanation.rstrip('.')}: {found.violated[0].remedy}", file=sys.stderr)
+        print(f"polyref: {found.violated[0].explanation} {found.violated[0].remedy}", file=sys.stderr)
     else:
-        terminal.render(found, Console(highlight=False))
+        terminal.render(found, screen.Screen())
     return found.exit_code
 
 
@@ -192,20 +213,19 @@ def check(
         name=value for the call; may be given again.
     """
     from polyref import audit as au  # noqa: PLC0415
+    from polyref.report import terminal  # noqa: PLC0415
     from polyref.subject.overrides import parse_overrides  # noqa: PLC0415
+    from polyref.verdict import Verdict  # noqa: PLC0415
 
     options = au.Options(init=parse_overrides(init, "--init"), call=parse_overrides(call, "--call"))
     outcome = au.check_one(target, property, case, options)
-    print(f"{outcome.verdict}: error {outcome.ratio:.3g} times the tolerance")
-    print(f"expected  {outcome.expected}\nobserved  {outcome.observed}")
-    if outcome.explanation:
-        print(outcome.explanation)
-    return 1 if outcome.verdict == "violated" else 0
+    terminal.outcome_of_one(outcome, screen.Screen())
+    return {Verdict.HOLDS: 0, Verdict.VIOLATED: 1}.get(outcome.verdict, NothingMeasured.exit_code)
 
 
 @app.command
 def gallery(
-    *, out: Path = Path("reports/audit"), profile: Literal["quick", "default", "long"] = "default", jobs: int = 2
+    *, out: Path = Path("reports/audit"), profile: Literal["quick", "default", "long"] = "default", jobs: Whole = 2
 ) -> int:
     """Audit polyref.nn and the gallery of published implementations; documents and an index page.
 
@@ -226,24 +246,47 @@ def gallery(
 
 
 def main() -> None:
-    """The entry point: errors that a user can cause end in one line and their exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    """The entry point of the process."""
+    screen.survive_any_encoding()
     sys.path.insert(0, os.getcwd())  # targets of the folder that the command runs in, as python -m has it
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command; errors that a user can cause end in one line and their exit code.
+
+    Returns:
+        The exit code.
+    """
     try:
-        result = app(exit_on_error=False, print_error=False, result_action="return_value")
-        code = result if isinstance(result, int) else 0
+        result = app(list(argv), exit_on_error=False, print_error=False, result_action="return_value")
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except cyclopts.CycloptsError as e:
-        code = _complain(UsageError(f"{' '.join(str(e).split())} (see polyref --help)"))
+        return _complain(_usage(e))
     except PolyrefError as e:
-        code = _complain(e)
+        return _complain(e)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # a reader such as head had enough
-        code = 0
+        screen.drop_output()
+        return 0
+    except OSError as e:
+        if e.errno != errno.ENOSPC:
+            raise
+        screen.drop_output()
+        return _complain(UsageError("cannot write the output, no space is left: write it elsewhere"))
     except KeyboardInterrupt:
-        code = 130
-    sys.exit(code)
+        return 130
+    return result if isinstance(result, int) else 0
+
+
+def _usage(error: cyclopts.CycloptsError) -> UsageError:
+    """What is wrong with the command line, in one line that names the page that helps."""
+    command = " ".join(["polyref", *(error.command_chain or ())])
+    if isinstance(error, cyclopts.MissingArgumentError) and error.argument is not None:
+        text = f"{command} needs {error.argument.name}" + (" with a value" if error.argument.tokens else "")
+    else:
+        text = " ".join(str(error).split()).rstrip(".")
+    return UsageError(f"{text}: see {command} --help")
 
 
 def _complain(error: PolyrefError) -> int:

@@ -1,59 +1,72 @@
-"""``polyref eval``: one loss, certified to the digits asked, and how its series adds up to it."""
+"""``polyref eval``: numbers as a person writes them, and one loss, certified to the digits asked."""
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Any, Literal
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from polyref.case import Case
 from polyref.errors import UsageError
-from polyref.formats import BFLOAT16, BINARY16, BINARY32, BINARY64, Format
+from polyref.formats import Format
 from polyref.reference.enclosure import Enclosure
 from polyref.reference.result import Result
-from polyref.spec import Link
 
 EngineName = Literal["ball", "series"]
 
 #: More than anybody reads, and still within seconds.
 MOST_DIGITS = 100_000
-_TERMS = 8
+#: Decimal exponents beyond this are beyond every format.
+_FARTHEST = 5000
+#: However few digits are asked for, the result rounds correctly to every format.
+_FEWEST_BITS = 120
+_HEX = re.compile(r"([+-]?)0x([0-9a-f]*)\.?([0-9a-f]*)(?:p([+-]?[0-9]{1,6}))?", re.ASCII)
 
 
 def parse_number(text: str, fmt: Format, what: str) -> float:
     """A decimal or C99 hexadecimal number, rounded correctly to a format.
 
     Raises:
-        UsageError: if it is no number, or NaN.
+        UsageError: if it is no number, NaN, or beyond the format.
     """
     cleaned = text.strip().lower()
+    exact = _exact(cleaned)
+    if exact is None:
+        raise UsageError(f"{what} {text.strip()!r} is no number: write it in decimal or as 0x1.8p+1")
+    if isinstance(exact, float):
+        if math.isnan(exact):
+            raise UsageError(f"{what} is {text.strip()!r}, which is no number of {fmt.name}: give a number")
+        return exact
+    value = fmt.round(exact)
+    if not math.isfinite(value):
+        raise UsageError(
+            f"{what} {text.strip()!r} is beyond {fmt.name}, whose largest number is {fmt.largest!r}: "
+            "give a smaller one, or choose a wider format"
+        )
+    return -0.0 if exact == 0 and cleaned.startswith("-") else value
+
+
+def _exact(cleaned: str) -> Fraction | float | None:
+    """The number that a text stands for, exact; a float where it is infinite or NaN, None where it is no number."""
+    if found := _HEX.fullmatch(cleaned):
+        sign, whole, part, exponent = found.groups()
+        if not whole + part:
+            return None
+        number = Fraction(int(whole + part, 16)) * Fraction(2) ** (int(exponent or "0") - 4 * len(part))
+        return -number if sign == "-" else number
     try:
-        if "0x" in cleaned:
-            value = fmt.round(float.fromhex(cleaned))
-        else:
-            decimal = Decimal(cleaned)
-            if decimal.is_infinite():
-                value = math.inf if decimal > 0 else -math.inf
-            elif decimal.is_nan():
-                value = math.nan
-            elif decimal and abs(decimal.adjusted()) > 100_000:
-                raise UsageError(f"{what} {text.strip()!r} is far beyond {fmt.name}: give a number of its range")
-            else:
-                value = fmt.round(Fraction(decimal))
-    except (InvalidOperation, ValueError, OverflowError) as e:
-        if isinstance(e, UsageError):
-            raise
-        raise UsageError(f"{what} {text.strip()!r} is no number: write it in decimal or as 0x1.8p+1") from e
-    if math.isnan(value):
-        raise UsageError(f"{what} is {text.strip()!r}, which is no number of {fmt.name}: give a number")
-    return value
+        decimal = Decimal(cleaned)
+    except InvalidOperation:
+        return None
+    if not decimal.is_finite():
+        return float(decimal) if decimal.is_infinite() else math.nan
+    if decimal and abs(decimal.adjusted()) > _FARTHEST:
+        return Fraction(0) if decimal.adjusted() < 0 else Fraction(10) ** _FARTHEST * (-1 if decimal < 0 else 1)
+    return Fraction(decimal)
 
 
 def parse_numbers(text: str, fmt: Format, what: str) -> tuple[float, ...]:
@@ -94,7 +107,11 @@ def evaluate(case: Case, *, digits: int, engine: EngineName) -> Evaluation:
     """
     if not 1 <= digits <= MOST_DIGITS:
         raise UsageError(f"{digits} digits cannot be had: ask for 1 to {MOST_DIGITS}")
-    bits = math.ceil(digits * math.log2(10)) + 8
+    if case.ignored(0):
+        raise UsageError(
+            f"target {case.target[0]} is out of range: with {case.classes} classes give 0 to {case.classes - 1}"
+        )
+    bits = max(math.ceil(digits * math.log2(10)) + 8, _FEWEST_BITS)
     if engine == "ball":
         from polyref.reference import ball  # noqa: PLC0415 - only the engine that is asked for is loaded
 
@@ -118,79 +135,3 @@ def as_json(evaluation: Evaluation) -> str:
         "engine": evaluation.result.engine,
     }
     return json.dumps(data, indent=2)
-
-
-def show(evaluation: Evaluation, console: Console) -> None:
-    """The result for a person: input as it is held, value, gradient, and the first terms of the series."""
-    case, digits = evaluation.case, evaluation.digits
-    facts = Table.grid(padding=(0, 2))
-    facts.add_column(style="dim", no_wrap=True)
-    facts.add_column(overflow="fold")
-    logits = ", ".join(_held(z) for z in case.logits[0])
-    facts.add_row("logits", Text(f"{logits}   ({case.format.name})"))
-    facts.add_row("law", Text(_law(case)))
-    facts.add_row("Pt", Text(_with_radius(evaluation.pt, digits)))
-    facts.add_row("loss", Text(_with_radius(evaluation.value, digits), "bold"))
-    for k, g in enumerate(evaluation.result.gradient[0]):
-        facts.add_row(f"dl/dz_{k}", Text(_with_radius(g, digits)))
-    slope = evaluation.result.pt_gradient[0]
-    if slope is not None:
-        facts.add_row("dl/dPt", Text(_with_radius(slope, digits)))
-    rounded = ((f, evaluation.value.rounded(f)) for f in (BINARY64, BINARY32, BINARY16, BFLOAT16))
-    nearest = "   ".join(f"{f.name} {v!r}" for f, v in rounded if v is not None)
-    facts.add_row("rounds to", Text(nearest, "dim"))
-    console.print(facts)
-    if not case.spec.mixed:
-        console.print()
-        console.print(_series(evaluation))
-
-
-def _series(evaluation: Evaluation) -> Table:
-    """The first terms and their running sum: what PolyLoss is about."""
-    from polyref.reference import series  # noqa: PLC0415
-
-    case = evaluation.case
-    target = case.target[0]
-    y = target if isinstance(target, int) else 0
-    response = case.spec.responses(case.weight, case.classes).positive[y]
-    pt = evaluation.pt
-    one = Enclosure.exactly(1.0)
-    x = Enclosure(one.mid.plus(pt.mid.negated()), pt.rad)
-    gamma = "" if not response.gamma else f"{float(response.gamma):g}+"
-    title = f"the series of the target's loss in x = 1 - Pt = {x.decimal(12)[0]}"
-    table = Table(title=title, title_justify="left", title_style="dim", box=None, padding=(0, 2, 0, 0))
-    table.add_column("term", no_wrap=True)
-    table.add_column("coefficient", justify="right", no_wrap=True)
-    table.add_column("value", justify="right", no_wrap=True)
-    table.add_column("running sum", justify="right", no_wrap=True)
-    table.add_column("still to come, at most", justify="right", no_wrap=True)
-    for term in series.terms(response, x, _TERMS):
-        coefficient = f"{term.coefficient}" if term.coefficient.denominator < 1000 else f"{float(term.coefficient):.6g}"
-        cells = (term.term.decimal(12)[0], term.total.decimal(12)[0], f"{float(term.rest):.3g}")
-        table.add_row(f"x^({gamma}{term.j})" if gamma else f"x^{term.j}", coefficient, *cells)
-    return table
-
-
-def _law(case: Case) -> str:
-    spec = case.spec
-    target = case.target[0]
-    w = case.weights[target] if isinstance(target, int) else Fraction(1)
-    parts = [
-        f"{spec.link}, target {target}",
-        f"epsilon {', '.join(f'{e:g}' for e in spec.epsilon) or 'none'}",
-        f"gamma {spec.gamma:g}",
-    ]
-    if case.weight is not None:
-        parts.append(f"weight {float(w):g} ({spec.weighting})")
-    if spec.link is Link.SIGMOID:
-        parts.append("summed over the logits")
-    return ", ".join(parts)
-
-
-def _held(value: float) -> str:
-    return f"{value:g}" if math.isinf(value) or float(f"{value:g}") == value else f"{value!r} = {value.hex()}"
-
-
-def _with_radius(enclosure: Enclosure, digits: int) -> str:
-    mid, rad = enclosure.decimal(digits)
-    return mid if rad == "0" else f"{mid} ± {rad}"

@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from rich.console import Console
-
 from polyref.audit import Options, Profile, audit
 from polyref.errors import UsageError
 from polyref.gallery import ENTRIES
 from polyref.report import document, files, html, terminal
 from polyref.report.progress import progress
+from polyref.report.screen import Screen
 
 #: (name of the files, target, laws that it is known to break): our own losses first, which break none.
 OURS = (
@@ -41,7 +40,7 @@ def run(out: Path, *, profile: Profile = "default", jobs: int = 2) -> int:
     """
     if jobs < 1:
         raise UsageError(f"--jobs {jobs} is not allowed: give at least 1")
-    files.check_writable(out / "index.html")
+    files.make_folder(out)
     chosen = list(targets())
     with progress("gallery", total=len(chosen)) as meter:
         documents = []
@@ -54,16 +53,16 @@ def run(out: Path, *, profile: Profile = "default", jobs: int = 2) -> int:
         html.write(found, out / f"{name}.html")
         pages.append((found, f"{name}.html", f"{name}.json"))
     html.write_index(pages, out / "index.html")
-    console = Console(highlight=False)
+    console = Screen()
     terminal.summary_table(documents, console)
-    console.print(f"Reports: {out / 'index.html'}")
+    console.print(f"Reports: {out / 'index.html'}", soft_wrap=True)
     surprises = [
         line
         for (_, target, known), found in zip(chosen, documents, strict=True)
         for line in _surprises(target, known, {f.property for f in found.violated})
     ]
     for line in surprises:
-        console.print(line, style="bold red")
+        console.print(line, style="bold red", soft_wrap=True)
     return 1 if surprises else 0
 
 

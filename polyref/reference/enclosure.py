@@ -12,6 +12,7 @@ from fractions import Fraction
 from functools import cmp_to_key
 
 from mpmath.libmp import (
+    MPZ,
     from_int,
     from_man_exp,
     mpf_div,
@@ -23,7 +24,6 @@ from mpmath.libmp import (
     round_up,
     to_str,
 )
-from mpmath.libmp.libmpf import str_to_man_exp
 
 from polyref.formats import Dyadic, Format
 
@@ -113,10 +113,12 @@ class Enclosure:
         if self.mid.man == 0:
             return "0.0", _decimal_up(self.rad)
         exact = from_man_exp(self.mid.man, self.mid.exp)
-        mid = to_str(exact, digits, strip_zeros=False)
+        mid = to_str(exact, digits, strip_zeros=False).replace(".e", "e").removesuffix(".")
         precision = max(self.mid.man.bit_length(), 4 * digits) + 64
-        man, exp = str_to_man_exp(mid)
-        shown = from_int(man)
+        number, _, exponent = mid.partition("e")
+        whole, _, part = number.partition(".")
+        exp = int(exponent or "0") - len(part)
+        shown = from_int(int(MPZ(whole + part)))  # gmpy2's; int() itself refuses a text of 4,300 digits
         # 10**|exp| lies between these two, and is both of them where it fits; the rest is rounded away from zero.
         low, high = (mpf_pow_int(_TEN, abs(exp), precision, way) for way in (round_floor, round_ceiling))
         if exp < 0:

@@ -57,6 +57,22 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         raise UsageError(f"cannot write {visible(os.fspath(given))}: permission denied for {visible(str(folder))}")
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder for several files, and find out whether they can be written there.
+
+    Raises:
+        UsageError: if they cannot.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise UsageError(f"cannot write to {visible(str(path))}: it is no folder") from None
+    except (OSError, ValueError) as e:
+        raise UsageError(f"cannot write to {visible(str(path))}: {why(e)}") from e
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise UsageError(f"cannot write to {visible(str(path))}: permission denied")
+
+
 def why(error: Exception) -> str:
     """The reason in an error of the operating system, in one line and without the path again."""
     if isinstance(error, OSError) and error.strerror:

@@ -87,6 +87,7 @@ def _context(document: Document) -> dict[str, Any]:
         "headline": summary.headline(document),
         "laws": summary.laws(document),
         "place": summary.place(document),
+        "broken": summary.broken(document),
         "formats": formats,
         "devices": devices,
         "quantities": summary.QUANTITIES,
@@ -167,6 +168,8 @@ def _environment() -> Environment:
     environment.filters["shares"] = _shares
     environment.globals["count"] = count
     environment.globals["some"] = summary.some
+    environment.globals["circumstances"] = summary.circumstances
+    environment.filters["also"] = lambda law: summary.also(law, lambda ratio: number(ratio, superscript=True))
     return environment
 
 

@@ -6,12 +6,13 @@ holds if any says so, else it is open: the same rule that gives a document its e
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from polyref.formats import FORMATS
 from polyref.report.document import Document, Finding, Grade, GradeName, Quantity
-from polyref.report.words import count
+from polyref.report.words import count, number
 
 #: Best first.
 GRADES: tuple[GradeName, ...] = ("correctly rounded", "faithful", "accurate", "textbook", "degraded", "broken")
@@ -46,6 +47,45 @@ def laws(document: Document) -> Laws:
         groups.append(tuple(i for i in ids if i not in seen))
         seen.update(ids)
     return Laws(*groups)
+
+
+@dataclass(frozen=True)
+class Broken:
+    """One broken law: its finding in the widest format, and those in the others."""
+
+    finding: Finding
+    also: tuple[Finding, ...] = ()
+
+
+def broken(document: Document) -> list[Broken]:
+    """The broken laws in the document's order, each once, its formats widest first."""
+    groups: dict[str, list[Finding]] = {}
+    for f in document.violated:
+        groups.setdefault(f.property, []).append(f)
+    ordered = [sorted(group, key=lambda f: _width(f.format)) for group in groups.values()]
+    return [Broken(first, tuple(rest)) for first, *rest in ordered]
+
+
+def also(law: Broken, ratio: Callable[[float | None], str] = number) -> str:
+    """``binary32 (7.40e5 times the tolerance), binary16 (89.9)``: the other formats in which the law is broken."""
+    several = len({f.device for f in (law.finding, *law.also)}) > 1
+    cells = []
+    for i, f in enumerate(law.also):
+        where = (f.format or "no format") + (f" on {f.device}" if several else "")
+        unit = " times the tolerance" if i == 0 else ""
+        cells.append(where if f.ratio is None else f"{where} ({ratio(f.ratio)}{unit})")
+    return ", ".join(cells)
+
+
+def circumstances(finding: Finding) -> str:
+    """The theme, the format and, where it is not the CPU, the device of a finding."""
+    device = "" if finding.device == "cpu" else finding.device
+    return ", ".join(part for part in (finding.theme, finding.format, device) if part)
+
+
+def _width(format: str | None) -> int:
+    known = list(FORMATS)
+    return known.index(format) if format in known else len(known)
 
 
 def outcome(document: Document) -> Outcome:
@@ -101,9 +141,7 @@ def by_reason(findings: list[Finding]) -> list[tuple[str, list[str]]]:
 
 def formats_of(document: Document) -> list[str]:
     """The graded formats, widest first; one that this polyref does not know comes last."""
-    known = list(FORMATS)
-    names = dict.fromkeys(g.format for g in document.grades)
-    return sorted(names, key=lambda n: known.index(n) if n in known else len(known))
+    return sorted(dict.fromkeys(g.format for g in document.grades), key=_width)
 
 
 def devices_of(document: Document) -> list[str]:

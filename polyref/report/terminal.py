@@ -7,6 +7,7 @@ a ``Text``, which rich never parses for markup.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
@@ -18,7 +19,11 @@ from polyref.report.document import Document, Finding
 from polyref.report.summary import (
     COLUMNS,
     QUANTITIES,
+    Broken,
+    also,
+    broken,
     by_reason,
+    circumstances,
     devices_of,
     formats_of,
     headline,
@@ -31,6 +36,9 @@ from polyref.report.summary import (
     worst_grades,
 )
 from polyref.report.words import count, number, visible
+
+if TYPE_CHECKING:  # the verdicts would load the reference, and a report needs none of it
+    from polyref.verdict import Outcome
 
 #: Lines longer than this are hard to read, however wide the window.
 WIDEST = 120
@@ -57,9 +65,9 @@ def render(document: Document, console: Console) -> None:
     console.print()
     _print(console, Text(f"{MARKS[kind]} {headline(document)}", _STYLES[kind]), width)
     _print(console, _indented(_head(document)), width)
-    for i, finding in enumerate(document.violated, start=1):
+    for i, law in enumerate(broken(document), start=1):
         console.print()
-        _finding(i, finding, console, width)
+        _broken(i, law, console, width)
     console.print()
     _print(console, _others(document), width)
     if document.grades:
@@ -86,7 +94,7 @@ def summary_table(documents: Sequence[Document], console: Console) -> None:
     _line(console, Text(head, "dim"))
     for document, verdict in zip(documents, verdicts, strict=True):
         kind = outcome(document)
-        name = Text(visible(document.subject.name), "bold")
+        name = Text(visible(document.subject.target), "bold")  # several subjects may have one name
         row = Text.assemble((MARKS[kind] + " ", _STYLES[kind]))
         if cell_len(name.plain) < room:
             row.append_text(name).append(" " * (room - cell_len(name.plain)))
@@ -100,15 +108,23 @@ def summary_table(documents: Sequence[Document], console: Console) -> None:
             row.append(short.ljust(cell), _GRADE_STYLES[word] if word else "dim")
         _line(console, row.append(verdict, _STYLES[kind]))
         _print(console, Padding(_wrapped(document.dialect.formula), (0, 0, 0, 2)), width)
-        broken = laws(document).broken
-        if broken:
-            _print(console, Padding(Text(visible(f"breaks {some(broken)}"), "dim"), (0, 0, 0, 2)), width)
+        ids = laws(document).broken
+        if ids:
+            _print(console, Padding(Text(visible(f"breaks {some(ids)}"), "dim"), (0, 0, 0, 2)), width)
     console.print()
     legend = (
         "Grades, best first: correct(ly rounded), faithful, accurate, textbook, degraded, broken; each the worse of"
         " value and gradient over all cases."
     )
     _print(console, Text(legend, "dim"), width)
+
+
+def outcome_of_one(outcome: Outcome, console: Console) -> None:
+    """Print what one case says about one law."""
+    console.print(f"{outcome.verdict}: error {number(outcome.ratio)} times the tolerance", soft_wrap=True)
+    _print(console, _grid([("Expected", _wrapped(outcome.expected)), ("Observed", _wrapped(outcome.observed))]), WIDEST)
+    if outcome.explanation:
+        _print(console, _wrapped(outcome.explanation), WIDEST)
 
 
 def _print(console: Console, what: RenderableType, width: int) -> None:
@@ -149,10 +165,10 @@ def _head(document: Document) -> Group:
     return Group(_grid(rows))
 
 
-def _finding(i: int, finding: Finding, console: Console, width: int) -> None:
+def _broken(i: int, broken_law: Broken, console: Console, width: int) -> None:
+    finding = broken_law.finding
     title = Text.assemble((f"{i} ✗ ", "bold red"), (visible(finding.property), "bold"))
-    where = ", ".join(visible(part) for part in (finding.theme, finding.format, finding.device) if part)
-    title.append(f"  {where}", "dim")
+    title.append(f"  {visible(circumstances(finding))}", "dim")
     _print(console, title, width)
     law = _wrapped(finding.statement)
     law.append(visible(f"\n{finding.formula}", lines=True), "dim")
@@ -165,6 +181,8 @@ def _finding(i: int, finding: Finding, console: Console, width: int) -> None:
         rows.append(("Observed", _wrapped(finding.observed)))
     if finding.ratio is not None:
         rows.append(("Error", Text(f"{number(finding.ratio)} times the tolerance")))
+    if broken_law.also:
+        rows.append(("Also in", _wrapped(also(broken_law))))
     if finding.remedy:
         rows.append(("Remedy", _wrapped(finding.remedy)))
     _print(console, _indented(_grid(rows)), width)

@@ -25,7 +25,7 @@ from .example import build, finding
 from .hostile import hostile
 
 ALL = ("binary64", "binary32", "binary16", "bfloat16")
-VOID = {"meta"}
+VOID = {"meta", "wbr"}
 
 
 class Page(HTMLParser):
@@ -228,3 +228,29 @@ def test_a_long_regime_is_cut_in_the_label_only() -> None:
     assert drawn is not None
     assert drawn.rows[0].label == "a regime of a very …"
     assert drawn.rows[0].marks[0].text.startswith("a regime of a very long name, binary32: 0.500 times")
+
+
+def test_a_law_broken_in_several_formats_is_told_once_with_every_command() -> None:
+    found = [
+        finding("a-law", "violated", format=f, ratio=r, reproduce=f"polyref check --case {f}", case_text=f"case of {f}")
+        for f, r in (("bfloat16", 10.9), ("binary64", 4e14), ("binary32", 7.4e5))
+    ]
+    source = html.render(build(findings=found))
+    page = Page(source)
+    assert source.count('<article class="finding"') == 1
+    assert page.values("href") == ["#finding-1"]
+    flat = " ".join(page.text.split())
+    assert "a-law binary64, binary32, bfloat16" in flat
+    assert "binary32 (7.40×10⁵ times the tolerance), bfloat16 (10.9)" in flat
+    for f in found:
+        assert f.reproduce in flat
+        assert f.case_text in flat
+    assert flat.index("case of binary64") < flat.index("case of binary32") < flat.index("case of bfloat16")
+
+
+def test_subjects_of_one_name_are_told_apart_in_the_index() -> None:
+    subject = build().subject
+    pages = [build(subject=msgspec.structs.replace(subject, target=t)) for t in ("a.b:Loss", "c.d:Loss")]
+    text = Page(index(*pages)).text
+    assert "a.b:Loss" in text
+    assert "c.d:Loss" in text

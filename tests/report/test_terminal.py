@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from polyref.report.document import Document
+from polyref.report.document import Document, Finding
 from polyref.report.progress import progress
 from polyref.report.terminal import render, summary_table
 
@@ -105,14 +106,49 @@ def test_several_devices_get_a_column() -> None:
 def test_summary_table() -> None:
     nothing = build(findings=[], grades=[])
     text = text_of(lambda c: summary_table([build(formats=ALL), build(), nothing], c))
-    rows = [line.split() for line in text.splitlines() if "Poly1CrossEntropyLoss" in line]
+    lines = [line.split() for line in text.splitlines()]
+    subjects = [i for i, words in enumerate(lines) if words[1:] == ["losses/poly.py:Poly1CrossEntropyLoss"]]
     verdict = ["2", "of", "6", "broken"]
-    assert rows[0] == ["✗", "Poly1CrossEntropyLoss", "textbook", "broken", "degraded", "faithful", *verdict]
-    assert rows[1] == ["✗", "Poly1CrossEntropyLoss", "–", "broken", "–", "faithful", *verdict]
-    assert rows[2] == ["?", "Poly1CrossEntropyLoss", "–", "–", "–", "–", "nothing", "measured"]
+    assert [lines[i][0] for i in subjects] == ["✗", "✗", "?"]
+    assert lines[subjects[0] + 1] == ["textbook", "broken", "degraded", "faithful", *verdict]
+    assert lines[subjects[1] + 1] == ["–", "broken", "–", "faithful", *verdict]
+    assert lines[subjects[2] + 1] == ["–", "–", "–", "–", "nothing", "measured"]
     assert "breaks coefficient-j-is-one-over-j-plus-eps, extreme-logits-stay-finite" in text
     assert text.count("w CE + ε (1 − Pt)²") == 3
     assert all(cell_len(line) <= 80 for line in text.splitlines())
+
+
+def test_a_short_target_shares_its_line_with_the_grades() -> None:
+    document = build(subject=msgspec.structs.replace(build().subject, target="a:b"))
+    row = next(line for line in text_of(lambda c: summary_table([document], c)).splitlines() if "a:b" in line)
+    assert row.split() == ["✗", "a:b", "–", "broken", "–", "faithful", "2", "of", "6", "broken"]
+
+
+def in_each_format(**changes: Any) -> list[Finding]:
+    ratios = {"bfloat16": 10.9, "binary64": 3.98e14, "binary16": 89.9, "binary32": 7.4e5}
+    return [
+        finding(
+            "a-law", "violated", format=f, ratio=r, reproduce=f"polyref check {f}", explanation=f"In {f}.", **changes
+        )
+        for f, r in ratios.items()
+    ]
+
+
+def test_a_law_broken_in_several_formats_is_told_once() -> None:
+    text = text_of(lambda c: render(build(findings=in_each_format()), c))
+    flat = " ".join(text.split())
+    assert "1 ✗ a-law series, binary64" in flat
+    assert "2 ✗" not in flat
+    assert "Also in binary32 (7.40e5 times the tolerance), binary16 (89.9), bfloat16 (10.9)" in flat
+    assert "polyref check binary64" in flat
+    assert "polyref check binary32" not in flat
+
+
+def test_the_device_is_told_where_it_is_not_the_cpu() -> None:
+    text = text_of(lambda c: render(build(findings=in_each_format(device="cuda:0")), c))
+    assert "1 ✗ a-law  series, binary64, cuda:0" in text
+    both = [finding("a-law", "violated", device=d, format="binary32", ratio=2.0) for d in ("cpu", "cuda:0")]
+    assert "Also in    binary32 on cuda:0 (2.00 times" in text_of(lambda c: render(build(findings=both), c))
 
 
 def test_summary_of_nothing() -> None:
