@@ -23,7 +23,7 @@ INF = math.inf
 
 
 @given(cases())
-@settings(max_examples=300, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 def test_a_case_survives_json_to_the_last_bit(case: Case) -> None:
     text = json.dumps(case.to_json(), allow_nan=False)
     read = Case.from_json(json.loads(text))

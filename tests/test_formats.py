@@ -18,7 +18,7 @@ from polyref.formats import BFLOAT16, BINARY16, BINARY32, BINARY64, E4M3, E5M2, 
 SMALL = [BINARY16, BFLOAT16, E5M2, E4M3]
 EVERY = list(FORMATS.values())
 INTEGERS = {8: torch.uint8, 16: torch.uint16, 32: torch.uint32, 64: torch.uint64}
-QUICK = settings(max_examples=300, deadline=None, derandomize=True, database=None)
+QUICK = settings(max_examples=150, deadline=None, derandomize=True, database=None)
 
 
 def by_name(fmt: Format) -> str:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from polyref.errors import UsageError
 from polyref.spec import Link, Reduction, Response, Spec, Weighting
 
-QUICK = settings(max_examples=200, deadline=None, derandomize=True, database=None)
+QUICK = settings(max_examples=120, deadline=None, derandomize=True, database=None)
 SHARES = st.fractions(0, 1, max_denominator=1000)
 WEIGHTS = st.fractions(0, 10, max_denominator=100)
 

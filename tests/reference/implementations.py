@@ -173,6 +173,16 @@ def bce_log_sigmoid(z: torch.Tensor, t: torch.Tensor, spec: Spec, w: torch.Tenso
     return _reduced(focal(-log_pt, x, spec) + polynomial(x, spec), spec, z.numel())
 
 
+def mixed(z: torch.Tensor, t: torch.Tensor, spec: Spec, w: torch.Tensor | None = None) -> torch.Tensor:
+    """The logarithm of softmax, and the mean over classes of a polynomial of sigmoids."""
+    ce = cross_entropy(z, t)
+    q, p = _elements(z, t), torch.sigmoid(z)
+    x = 1 - (p * q + (1 - p) * (1 - q))
+    gamma = spec.gamma if spec.polynomial_gamma is None else spec.polynomial_gamma
+    poly = polynomial(x, replace(spec, gamma=gamma, polynomial_gamma=None)).mean(-1)
+    return _reduced(focal(ce, 1 - torch.exp(-ce), spec) + poly, spec, len(z))
+
+
 # --- wrong, all with gamma 0 and one epsilon ------------------------------------------------------------------------
 
 

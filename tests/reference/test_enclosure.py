@@ -14,7 +14,7 @@ from polyref.formats import BFLOAT16, BINARY16, BINARY32, BINARY64, E4M3, FORMAT
 from polyref.reference.enclosure import Enclosure, error_over, ulp_error
 
 INF, NAN = math.inf, math.nan
-QUICK = settings(max_examples=300, deadline=None, derandomize=True, database=None)
+QUICK = settings(max_examples=150, deadline=None, derandomize=True, database=None)
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 DYADICS = st.builds(Dyadic, st.integers(-(2**70), 2**70), st.integers(-200, 200))
 RADII = st.builds(Dyadic, st.integers(0, 2**30), st.integers(-300, 200))

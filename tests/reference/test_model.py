@@ -46,8 +46,8 @@ def fail(name: str, spec: Spec, ratios: np.ndarray, z: torch.Tensor) -> str:
 
 
 def drawn(kind: str, classes: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Twelve rows of one kind in binary64, and their targets."""
-    n = 12
+    """Eight rows of one kind in binary64, and their targets."""
+    n = 8
     z = torch.randn(n, classes, generator=generator, dtype=torch.float64)
     uniform = torch.rand(n, 1, generator=generator, dtype=torch.float64)
     t = torch.randint(classes, (n,), generator=generator)
@@ -131,7 +131,14 @@ def sigmoid_family() -> Iterator[Family]:
     yield Spec(link=Link.SIGMOID, epsilon=(-1.0,)), "soft", [im.bce]
 
 
-FAMILIES = {"weighted": weighted_family, "soft": soft_family, "sigmoid": sigmoid_family}
+def mixed_family() -> Iterator[Family]:
+    for epsilon, gamma in itertools.product([(1.0,), (-1.0,), (0.7, -0.3, 0.2)], [0.0, 2.0]):
+        for reduction, own in itertools.product((Reduction.NONE, Reduction.MEAN), (None, 2.0)):
+            spec = Spec(epsilon=epsilon, gamma=gamma, reduction=reduction, polynomial_link=Link.SIGMOID)
+            yield replace(spec, polynomial_gamma=own), "index", [im.mixed]
+
+
+FAMILIES = {"weighted": weighted_family, "soft": soft_family, "sigmoid": sigmoid_family, "mixed": mixed_family}
 
 
 def soft_targets(n: int, classes: int, generator: torch.Generator) -> torch.Tensor:
