@@ -133,7 +133,7 @@ def _audited(target: str, runner: Runner, options: Options, meter: Meter, starte
     meter.total(len(laws) + 2 + len(formats))
     meter.doing("identifying")
     dialect = identify(runner)
-    notes = _notes(runner, dialect)
+    notes = dialect.notes + _notes(runner, dialect)
     meter.step()
     records: list[doc.Finding] = []
     seen: set[str] = set()
@@ -250,7 +250,10 @@ def _with_kind(finding: doc.Finding, every: list[doc.Finding]) -> doc.Finding:
     if wide.verdict != "violated":
         text = f" In {wide.format} it is within the tolerance: this is lost precision, not another formula."
     elif 1e3 * cast(float, narrow.ratio) < cast(float, wide.ratio) < math.inf:
-        text = " The error is not one of rounding: in units of the tolerance it grows as the format gets finer."
+        text = (
+            f" The error is not one of rounding in {wide.format}: in units of the tolerance it grows as the format "
+            "gets finer."
+        )
     else:
         text = ""
     import msgspec  # noqa: PLC0415
@@ -344,14 +347,13 @@ def _attempt(attempt: Attempt) -> doc.Attempt:
 
 
 def _dialect(dialect: Dialect, convention: Convention, notes: tuple[str, ...]) -> doc.Dialect:
-    epsilon = convention.default("epsilon")
-    reduction = convention.default("reduction")
+    epsilon = convention.default("epsilon") if "epsilon" in dialect.settable else dialect.spec.epsilon
     gamma = convention.default("gamma") if "gamma" in dialect.settable else dialect.spec.gamma
     weighting = dialect.weighting if dialect.weighting != "both" or convention.can("weight") else "none"
     return doc.Dialect(
         formula=dialect.formula,
         epsilon=_plain(epsilon),
-        reduction=str(dialect.spec.reduction) if reduction is None else str(reduction),
+        reduction=str(dialect.spec.reduction),
         weighting=cast(doc.WeightingName, weighting),
         residual=dialect.residual,
         link=str(dialect.spec.link),

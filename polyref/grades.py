@@ -113,10 +113,12 @@ def _cases(runner: Runner, dialect: Dialect, fmt: Format, rows: int, seed: int) 
     rng = random.Random(f"{seed} {fmt.name}")
     convention = runner.convention
     reduction = next(r for r in Reduction if str(r) in convention.reductions)
-    lowest, highest = -1.05 * math.log(2) * (fmt.precision - fmt.emin), 1.05 * math.log(2) * (fmt.precision - fmt.emin)
-    starts = (lowest, *(upper for _, upper in REGIMES[:-1]))
-    for (_, upper), lower in zip(REGIMES, starts, strict=True):
-        if lower < lowest or lower > highest:
+    # A little further than the format has numbers for Pt and 1 - Pt: a regime beyond that has no rows.
+    reach = 1.05 * math.log(2) * (fmt.precision - fmt.emin)
+    starts = (-math.inf, *(upper for _, upper in REGIMES[:-1]))
+    for (_, above), below in zip(REGIMES, starts, strict=True):
+        lower, upper = max(below, -reach), min(above, reach)
+        if lower >= upper:
             continue
         for _ in range(rows):
             classes = convention.classes or rng.choice((2, 3, 5, 10))
@@ -124,7 +126,7 @@ def _cases(runner: Runner, dialect: Dialect, fmt: Format, rows: int, seed: int) 
             others = [fmt.round(rng.gauss(0, 2)) for _ in range(classes)]
             rest = [z for k, z in enumerate(others) if k != target] or [0.0]
             log_sum = max(rest) + math.log(sum(math.exp(z - max(rest)) for z in rest))
-            others[target] = fmt.round(log_sum + rng.uniform(lower, min(upper, highest)))
+            others[target] = fmt.round(log_sum + rng.uniform(lower, upper))
             epsilon = dialect.spec.epsilon
             if "epsilon" in dialect.settable:
                 epsilon = (rng.choice((1.0, -1.0, 0.5, 2.0)),)

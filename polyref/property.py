@@ -167,11 +167,14 @@ def check(law: Property, case: Case, context: Context) -> Outcome:
     try:
         return law.check(case, context)
     except Broke as broke:
-        return Outcome(Verdict.VIOLATED, math.inf, "a loss", str(broke), f"The subject {_predicate(str(broke))}.")
+        return Outcome(Verdict.VIOLATED, math.inf, "a loss", str(broke), f"The subject {_predicate(broke)}.")
 
 
-def _predicate(what: str) -> str:
-    return what if what.startswith(("returned", "has no")) else f"raised {what}" if "killed" not in what else what
+def _predicate(broke: Broke) -> str:
+    what = str(broke)
+    if broke.observation.killed is not None:
+        return f"was {what}"
+    return what if what.startswith(("returned ", "has no gradient")) else f"raised {what}"
 
 
 #: Hypothesis draws its first ten examples independently; after that most are recombinations of earlier ones, and forty

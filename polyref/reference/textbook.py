@@ -213,7 +213,8 @@ def _slopes(response: Response, pt: arb, x: arb, nll: arb, ar: Arithmetic) -> tu
         slope_log = factor if gamma == 0 else ar.mul(factor, focal)
         if gamma:
             lower = ar.mul(ar.parameter(gamma), ar.power(x, gamma - 1))
-            towards_pt.append(-ar.mul(ar.mul(factor, ar.checked(nll)), lower))
+            # The backward multiplies by the weight first, which may overflow where the value itself does not.
+            towards_pt.append(-ar.mul(ar.checked(ar.mul(factor, nll)), lower))
     for j, eps in enumerate(response.epsilon, start=1):
         if not response.poly_weight:
             break

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from polyref.case import Case
 from polyref.spec import Link, Reduction, Spec, Weighting
@@ -19,11 +19,11 @@ class Dialect:
         known: whether ``spec`` describes the subject to rounding.
         settable: which of epsilon, gamma, weight, smoothing the subject lets a caller choose.
         mean: what the subject's "mean" divides by.
-        head_tail_weights: class weights that are built in, for class 0 and for all others; None where there are none.
+        built_in: class weights that a caller cannot choose, the last one for all further classes; None where there are
+            none.
         weighting: none (it takes no weights), both, ce_only, rescaled_p, or other.
         residual: the largest relative difference between subject and formula that was met, in the widest format.
-        notes: consequences of the law, in a person's words.
-        terms: the fitted law where no member of the family fits: (name of the basis function, coefficient).
+        notes: what else was noticed, in a person's words.
     """
 
     formula: str
@@ -31,11 +31,10 @@ class Dialect:
     known: bool = True
     settable: frozenset[str] = frozenset({"epsilon", "gamma", "weight"})
     mean: Reduction = Reduction.MEAN
-    head_tail_weights: tuple[float, float] | None = None
+    built_in: tuple[float, ...] | None = None
     weighting: str = "both"
     residual: float = 0.0
     notes: tuple[str, ...] = ()
-    terms: tuple[tuple[str, float], ...] = field(default=())
 
     def own(self, case: Case) -> Case:
         """The case as the subject computes it: what it was asked for, in its own law.
@@ -51,9 +50,9 @@ class Dialect:
             reduction=self.mean if asked.reduction is Reduction.MEAN else asked.reduction,
         )
         weight = case.weight
-        if self.head_tail_weights is not None:
-            head, tail = self.head_tail_weights
-            weight = (head, *(tail,) * (case.classes - 1))
+        if self.built_in is not None:
+            last = len(self.built_in) - 1
+            weight = tuple(case.format.round(self.built_in[min(k, last)]) for k in range(case.classes))
         return replace(case, spec=spec, weight=weight)
 
     def lawful(self, case: Case) -> Case:

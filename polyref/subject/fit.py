@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Vector = NDArray[np.floating[Any]]
 
+_MEANS = ((1, ""), (2, "^2"), (3, "^3"))
 #: The most basis functions that a law is looked for in.
 _TERMS = 3
 
@@ -40,13 +41,13 @@ def fit(nearest: Dialect, samples: Sequence[Sample], limit: float) -> Dialect:
     for s in samples:
         if s.case.weight is None and len(s.case.logits) == 1 and s.case.spec.gamma == 0:
             groups.setdefault(s.case.spec.epsilon[0], []).append(s)
-    if not groups:
+    names, columns, values = _tables(groups, sigmoid=nearest.spec.link is Link.SIGMOID)
+    if not columns:
         return replace(nearest, known=False, weighting="other", formula="no law found: too few answers to fit")
-    sigmoid = nearest.spec.link is Link.SIGMOID
-    names, columns, values = _tables(groups, sigmoid=sigmoid)
     chosen, residual = _smallest(columns, values, limit)
     if chosen is None:
-        text = f"no combination of up to {_TERMS} of {', '.join(names)} explains it (residual {residual:.2g})"
+        tried = f"no combination of up to {_TERMS} of the {len(names)} terms {', '.join(names[:4])}, ..."
+        text = f"no law found: {tried} explains it (residual {residual:.2g})"
         return replace(nearest, known=False, weighting="other", formula=text, residual=residual)
     coefficients = {e: np.linalg.lstsq(columns[e][:, chosen], values[e], rcond=None)[0] for e in columns}
     picked = [names[i] for i in chosen]
@@ -55,9 +56,7 @@ def fit(nearest: Dialect, samples: Sequence[Sample], limit: float) -> Dialect:
         text += _under_weights(picked, samples, limit)
     if _depends_on_neighbours(samples, limit):
         text += "; in a batch a sample's value depends on the others"
-    first = coefficients[next(iter(coefficients))]
-    terms = tuple(zip(picked, (float(c) for c in first), strict=True))
-    return replace(nearest, known=False, weighting="other", formula=text, residual=residual, terms=terms)
+    return replace(nearest, known=False, weighting="other", formula=text, residual=residual)
 
 
 def _tables(
@@ -101,8 +100,16 @@ def _under_weights(picked: Sequence[str], samples: Sequence[Sample], limit: floa
     if found is None:
         return "; under class weights no law was found"
     solution = np.linalg.lstsq(table[:, found], values, rcond=None)[0]
-    law = " + ".join(_term(_rounded(float(c)), names[i]) for i, c in zip(found, solution, strict=True))
+    classes = chosen[0].case.classes
+    law = " + ".join(_weighted(float(c), names[i], classes) for i, c in zip(found, solution, strict=True))
     return f"; under class weights, at eps = 1: {law}".replace("+ -", "- ")
+
+
+def _weighted(coefficient: float, name: str, classes: int) -> str:
+    """A term under weights; 1/C w/mean(w) is w/sum(w)."""
+    if name.startswith("w/mean(w) ") and abs(coefficient * classes - 1) < 1e-6:
+        coefficient, name = 1.0, name.replace("mean", "sum", 1)
+    return _term(_rounded(coefficient), name)
 
 
 def _depends_on_neighbours(samples: Sequence[Sample], limit: float) -> bool:
@@ -137,8 +144,8 @@ def _rows(case: Case) -> list[dict[str, float]]:
         sig_pt = np.where(np.arange(len(z)) == k, sig, 1 - sig)
         highest = float(p.max())
         named = _powers(pt)
-        named |= {f"mean_k x_k^{j} (sigmoid)": float(((1 - sig_pt) ** j).mean()) for j in (1, 2, 3)}
-        named |= {"x of the sigmoid": 1 - float(sig[k]), "1 - max_k p_k": 1 - highest, "z_y": float(z[k])}
+        named |= {f"mean_k (1 - sigmoid Pt_k){power}": float(((1 - sig_pt) ** j).mean()) for j, power in _MEANS}
+        named |= {"(1 - sigmoid z_y)": 1 - float(sig[k]), "(1 - max_k p_k)": 1 - highest, "z_y": float(z[k])}
         named |= {"mean_k CE_k": float(-np.log(p).mean()), "CE of the probabilities": _twice(p, k)}
         result.append(named)
     return result

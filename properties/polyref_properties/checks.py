@@ -154,7 +154,7 @@ def needs_no_focal_factor(_: Convention, dialect: Dialect) -> str | None:
 
 def needs_plain_classes(_: Convention, dialect: Dialect) -> str | None:
     """A subject without built-in class weights."""
-    if dialect.head_tail_weights is not None or dialect.spec.alpha is not None:
+    if dialect.built_in is not None or dialect.spec.alpha is not None:
         return "it has class weights built in: see the law under class weights"
     return None
 

@@ -9,6 +9,8 @@ from hypothesis.strategies import SearchStrategy
 from polyref.case import Case
 from polyref.property import Context, Property
 from polyref.spec import Weighting
+from polyref.subject.convention import Convention
+from polyref.subject.dialect import Dialect
 from polyref.verdict import Outcome, Verdict
 from polyref_properties.checks import (
     PAPER,
@@ -71,6 +73,14 @@ GRADIENT = Property(
 )
 
 
+def _admissible(_: Convention, dialect: Dialect) -> str | None:
+    """A subject whose epsilon can be chosen, or is no reason of its own for an interior minimum."""
+    if "epsilon" in dialect.settable or not dialect.known:
+        return None
+    below = [(j, e) for j, e in enumerate(dialect.spec.epsilon, start=1) if e < -1 / j]
+    return f"its epsilon_{below[0][0]}, {below[0][1]:g}, is below -1/{below[0][0]}" if below else None
+
+
 def _decreasing(case: Case, context: Context) -> Outcome:
     """l at the smaller Pt is at least l at the larger."""
     low, high = single(case, 0), single(case, 1)
@@ -118,7 +128,7 @@ DECREASING = Property(
     formula="Pt < Pt' implies l(Pt) >= l(Pt'), under every class weight",
     citation=f"{PAPER}, section 3: all coefficients 1/j + eps_j are at least zero",
     remedy="Multiply both parts by the class weight, so that the first coefficient is w (1 + epsilon) >= 0.",
-    applies=always,
+    applies=_admissible,
     strategy=raised_pairs,
     check=_decreasing,
     mutants=("weight-on-cross-entropy-only", "sign-flipped", "negated"),
