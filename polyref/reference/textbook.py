@@ -214,7 +214,7 @@ def _slopes(response: Response, pt: arb, x: arb, nll: arb, ar: Arithmetic) -> tu
         if gamma:
             lower = ar.mul(ar.parameter(gamma), ar.power(x, gamma - 1))
             # The backward multiplies by the weight first, which may overflow where the value itself does not.
-            towards_pt.append(-ar.mul(ar.checked(ar.mul(factor, nll)), lower))
+            towards_pt.append(-ar.mul(ar.checked(ar.mul(factor, ar.checked(nll))), lower))
     for j, eps in enumerate(response.epsilon, start=1):
         if not response.poly_weight:
             break
