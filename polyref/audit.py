@@ -76,12 +76,13 @@ class Result:
     reason: str = ""
 
 
-def audit(target: str, options: Options | None = None) -> doc.Document:
+def audit(target: str, options: Options | None = None, *, quiet: bool = False) -> doc.Document:
     """Audit a target in a child process.
 
     Args:
         target: ``package.module:attr`` or ``path/to/file.py:attr``.
         options: what to look at, and how hard.
+        quiet: show no line of progress, because something else does.
 
     Raises:
         UsageError: if the target cannot be loaded, or no convention works (``NoConvention``).
@@ -89,7 +90,7 @@ def audit(target: str, options: Options | None = None) -> doc.Document:
     """
     options = options or Options()
     started, clock = datetime.now(UTC), time.monotonic()
-    with progress(target) as meter:
+    with progress(target, quiet=quiet) as meter:
         meter.doing("loading")
         try:
             subject = Subject.open(target, options.init, options.call, options.limits)
@@ -228,10 +229,13 @@ def _reproduce(target: str, law: Property, case: Case, options: Options) -> str:
         "--case",
         json.dumps(case.to_json(), separators=(",", ":")),
     ]
+    return shlex.join([*words, *_overrides(options)])
+
+
+def _overrides(options: Options) -> Iterator[str]:
     for option, overrides in (("--init", options.init), ("--call", options.call)):
         for name, value in overrides.items():
-            words += [option, f"{name}={value!r}"]
-    return shlex.join(words)
+            yield from (option, f"{name}={value!r}")
 
 
 def _with_kind(finding: doc.Finding, every: list[doc.Finding]) -> doc.Finding:
@@ -392,7 +396,7 @@ def _nothing_returned(
         observed="None",
         ratio=math.inf,
         examples=1,
-        reproduce=shlex.join(["polyref", "audit", target]),
+        reproduce=shlex.join(["polyref", "audit", target, *_overrides(options)]),
     )
     return doc.Document(
         subject=_subject(target, target.rpartition(":")[2], Source()),

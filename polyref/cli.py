@@ -259,7 +259,10 @@ def run(argv: Sequence[str]) -> int:
         The exit code.
     """
     try:
-        result = app(list(argv), exit_on_error=False, print_error=False, result_action="return_value")
+        # A console of our own for the help, which ends as it should when its reader leaves early.
+        result = app(
+            list(argv), console=screen.Screen(), exit_on_error=False, print_error=False, result_action="return_value"
+        )
         if sys.stdout is not None:
             sys.stdout.flush()
     except cyclopts.CycloptsError as e:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from polyref.audit import Options, Profile, audit
@@ -46,7 +47,7 @@ def run(out: Path, *, profile: Profile = "default", jobs: int = 2) -> int:
         documents = []
         for found in _audited([target for _, target, _ in chosen], Options(profile=profile), jobs):
             documents.append(found)
-            meter.step(found.subject.target)
+            meter.step(f"done {found.subject.target}")
     pages = []
     for (name, _, _), found in zip(chosen, documents, strict=True):
         document.write(found, out / f"{name}.json")
@@ -67,12 +68,13 @@ def run(out: Path, *, profile: Profile = "default", jobs: int = 2) -> int:
 
 
 def _audited(names: list[str], options: Options, jobs: int) -> Iterator[document.Document]:
+    one = partial(audit, options=options, quiet=True)  # all of them together have one line of progress
     if jobs == 1:
-        yield from (audit(name, options) for name in names)
+        yield from map(one, names)
         return
     # Spawned, so that no audit inherits another's state.
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(audit, names, [options] * len(names))
+        yield from pool.map(one, names)
 
 
 def _surprises(target: str, known: frozenset[str], broken: set[str]) -> Iterator[str]:

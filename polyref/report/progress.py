@@ -50,16 +50,19 @@ class _What(TextColumn):
 
 
 @contextmanager
-def progress(title: str, *, total: int | None = None, console: Console | None = None) -> Iterator[Meter]:
+def progress(
+    title: str, *, total: int | None = None, console: Console | None = None, quiet: bool = False
+) -> Iterator[Meter]:
     """Show progress under ``title`` while the block runs, and leave no trace of it afterwards.
 
     Args:
         title: what runs, for example the target's name.
         total: the number of steps, if it is known.
         console: where to show it; standard error by default. Nothing is shown if it is no terminal.
+        quiet: show nothing, for a part of something that shows its own progress.
     """
     where = console if console is not None else Console(file=sys.stderr)
-    if not where.is_terminal:
+    if quiet or not where.is_terminal:
         yield Meter(None, None)
         return
     bar = Progress(
