@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import cache
+from itertools import accumulate
 from typing import TypeVar
 
 from hypothesis import strategies as st
@@ -156,23 +157,26 @@ def single(case: Case, i: int) -> Case:
 
 
 #: Mostly the ends, where a wrong sign or a wrong weight makes the first coefficient negative; none is below -1.
-_ADMISSIBLE = st.sampled_from((-1.0, 2.0, -1.0, 2.0, 0.5)).map(lambda e: (e,))
-_RAISES = st.tuples(st.integers(0, 64), st.integers(1, 32)).map(lambda ij: (ij[0] / 8, (ij[0] + ij[1]) / 8))
+_ADMISSIBLE = st.sampled_from((-1.0, 2.0, -1.0, 0.5, 2.0, -1.0)).map(lambda e: (e,))
+#: What the rows are raised by, in all: a minimum may lie anywhere along the target's logit.
+_RAISES = st.tuples(st.sampled_from((0, 8, 0, 24, 0, 48)), st.lists(st.integers(1, 16), min_size=1, max_size=4)).map(
+    lambda parts: [i / 8 for i in accumulate(parts[1], initial=parts[0])]
+)
 
 
 @st.composite
-def raised_pairs(draw: DrawFn, context: Context) -> Case:
-    """Two rows that differ in the target's logit alone, the second with the larger: a larger Pt.
+def raised_rows(draw: DrawFn, context: Context) -> Case:
+    """Two rows or more that differ in the target's logit alone, each with a larger one than the one before.
 
     Every epsilon that is drawn is at least -1, so no loss of the family has an interior minimum.
     """
     epsilon = _ADMISSIBLE if "epsilon" in context.dialect.settable else None
     case = draw(cases(context, kinds=BENIGN, epsilon=epsilon, weighted=draw(_one_of((False, *(True,) * 4)))))
     (row,), (target,) = case.logits, case.target
-    low, high = (
+    rows = tuple(
         tuple(context.format.round(z + rise) if k == target else z for k, z in enumerate(row)) for rise in draw(_RAISES)
     )
-    return replace(case, logits=(low, high), target=(target, target))
+    return replace(case, logits=rows, target=(target,) * len(rows))
 
 
 #: Up to a shift that no exponential survives in any format.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 
 from hypothesis.strategies import SearchStrategy
 
@@ -21,8 +22,9 @@ from polyref_properties.checks import (
     over,
     total,
     total_tolerance,
+    worse,
 )
-from polyref_properties.strategies import cases, raised_pairs, single
+from polyref_properties.strategies import cases, raised_rows, single
 
 
 def _any_cases(context: Context) -> SearchStrategy[Case]:
@@ -82,26 +84,30 @@ def _admissible(_: Convention, dialect: Dialect) -> str | None:
 
 
 def _decreasing(case: Case, context: Context) -> Outcome:
-    """l at the smaller Pt is at least l at the larger."""
-    low, high = single(case, 0), single(case, 1)
-    low_truth, high_truth = context.truth(low), context.truth(high)
+    """l at a smaller Pt is at least l at the next larger one."""
+    singles = [single(case, i) for i in range(len(case.logits))]
+    truths = [context.truth(c) for c in singles]
     try:
-        at_low, at_high = total(context.observe(low).value or ()), total(context.observe(high).value or ())
+        losses = [total(context.observe(c).value or ()) for c in singles]
     except OverflowError:
         return Outcome(Verdict.INCONCLUSIVE, 0.0)
-    rise = at_high - at_low
-    tolerance = total_tolerance(low_truth) + total_tolerance(high_truth)
-    pts = [t.balls.pt[0] for t in (low_truth, high_truth)]
     target = case.target[0]
-    index = target if isinstance(target, int) and len(pts[0]) > 1 else 0
-    p_low, p_high = (float(p[index]) for p in pts)
-    return Outcome.of(
-        over(rise, tolerance) if rise > 0 else 0.0,
-        f"l(Pt = {p_high:.6g}) <= l(Pt = {p_low:.6g}) = {float(at_low)!r}",
-        f"l(Pt = {p_high:.6g}) = {float(at_high)!r}",
-        f"The loss rises from {float(at_low):.6g} to {float(at_high):.6g} while Pt rises from {p_low:.4g} to "
-        f"{p_high:.4g}: {_minimum(context.dialect.own(low), context)}",
-    )
+    index = target if isinstance(target, int) and len(truths[0].balls.pt[0]) > 1 else 0
+    pts = [float(t.balls.pt[0][index]) for t in truths]
+    outcomes = []
+    for i, j in pairwise(range(len(singles))):
+        rise = losses[j] - losses[i]
+        tolerance = total_tolerance(truths[i]) + total_tolerance(truths[j])
+        outcomes.append(
+            Outcome.of(
+                over(rise, tolerance) if rise > 0 else 0.0,
+                f"l(Pt = {pts[j]:.6g}) <= l(Pt = {pts[i]:.6g}) = {float(losses[i])!r}",
+                f"l(Pt = {pts[j]:.6g}) = {float(losses[j])!r}",
+                f"The loss rises from {float(losses[i]):.6g} to {float(losses[j]):.6g} while Pt rises from "
+                f"{pts[i]:.4g} to {pts[j]:.4g}: {_minimum(context.dialect.own(singles[i]), context)}",
+            )
+        )
+    return worse(*outcomes)
 
 
 def _minimum(own: Case, context: Context) -> str:
@@ -129,7 +135,7 @@ DECREASING = Property(
     citation=f"{PAPER}, section 3: all coefficients 1/j + eps_j are at least zero",
     remedy="Multiply both parts by the class weight, so that the first coefficient is w (1 + epsilon) >= 0.",
     applies=_admissible,
-    strategy=raised_pairs,
+    strategy=raised_rows,
     check=_decreasing,
     mutants=("weight-on-cross-entropy-only", "sign-flipped", "negated"),
 )
