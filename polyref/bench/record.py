@@ -67,8 +67,8 @@ def allocator(environment: os._Environ[str] | dict[str, str]) -> str:
     found = [name for name in _ALLOCATORS if name in preloaded]
     settings = sorted(name for name in environment if name.startswith(_MALLOC_SETTINGS))
     name = found[0] + ", preloaded" if found else " ".join(filter(None, platform.libc_ver())) or "the system's"
-    note = "" if found else "; large tensors are mapped and unmapped at each call, so their pages are fresh each time"
-    return f"malloc of {name}, settings in the environment: {', '.join(settings) or 'none'}{note}"
+    note = "whether pages of a new tensor were fresh shows in new copy / copy"
+    return f"malloc of {name}, settings in the environment: {', '.join(settings) or 'none'}; {note}"
 
 
 def _cpu_model() -> str:
