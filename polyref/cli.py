@@ -289,7 +289,7 @@ def _usage(error: cyclopts.CycloptsError) -> UsageError:
         text = f"{command} needs {error.argument.name}" + (" with a value" if error.argument.tokens else "")
     else:
         text = " ".join(str(error).split()).rstrip(".")
-    return UsageError(f"{text}: see {command} --help")
+    return UsageError(f"{text} (see {command} --help)")
 
 
 def _complain(error: PolyrefError) -> int:

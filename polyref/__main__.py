@@ -1,0 +1,5 @@
+"""``python -m polyref``."""
+
+from polyref.cli import main
+
+main()
