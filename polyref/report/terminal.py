@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
+from rich.segment import Segment, Segments
 from rich.table import Table
 from rich.text import Text
 
@@ -128,7 +129,14 @@ def outcome_of_one(outcome: Outcome, console: Console) -> None:
 
 
 def _print(console: Console, what: RenderableType, width: int) -> None:
-    console.print(what, width=width, highlight=False, markup=False, emoji=False)
+    """Print without the blanks that fill the ends of a table's lines: a report is copied into other texts."""
+    options = console.options.update(width=width, highlight=False, markup=False)
+    for line in console.render_lines(what, options, pad=False):
+        while line and not line[-1].text.strip():
+            line.pop()
+        if line:
+            line[-1] = Segment(line[-1].text.rstrip(), *line[-1][1:])
+        console.print(Segments([*line, Segment.line()]), end="")
 
 
 def _line(console: Console, text: Text) -> None:
