@@ -76,12 +76,13 @@ class Tally:
 def regime_of(balls: Balls) -> str:
     """The regime of the first row's target."""
     pt = min(balls.pt[0], key=float)
-    p = float(pt.mid())
-    if p <= 0.5:
-        log_odds = float(pt.log().mid()) if pt > 0 else -math.inf
+    complement = 1 - pt
+    if not pt > 0:
+        log_odds = -math.inf
+    elif not complement > 0:
+        log_odds = math.inf
     else:
-        complement = 1 - pt
-        log_odds = -float(complement.log().mid()) if complement > 0 else math.inf
+        log_odds = float((pt.log() - complement.log()).mid())
     return next(name for name, upper in REGIMES if log_odds <= upper)
 
 

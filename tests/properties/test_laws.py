@@ -1,0 +1,157 @@
+"""Every law against every mutant that it names, and against right implementations."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+
+from polyref.audit import AUDITED, PROFILES, Options, findings
+from polyref.case import Case
+from polyref.formats import BINARY64, Format, named
+from polyref.nn import PolyCrossEntropyLoss
+from polyref.nn.functional import poly_cross_entropy
+from polyref.property import Context, Property, check, search
+from polyref.spec import Spec
+from polyref.subject.dialect import WHOLE_LOSS
+from polyref.subject.identify import identify
+from polyref.subject.local import LocalSubject
+from polyref.verdict import Verdict, describe
+from polyref_properties import ALL
+from polyref_properties.mutants import all_mutants, textbook
+from properties import right
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+LAWS = {law.id: law for law in ALL}
+EXAMPLES, _ = PROFILES["default"]
+#: What every mutant claims to compute.
+CLAIMED = replace(WHOLE_LOSS, settable=frozenset({"epsilon", "weight"}))
+
+
+@cache
+def mutant(name: str) -> LocalSubject:
+    return LocalSubject(all_mutants()[name].loss, name=name)
+
+
+def pairs():
+    for law in ALL:
+        for name in law.mutants:
+            for fmt in AUDITED if law.formats == "each" else AUDITED[:1]:
+                yield pytest.param(law, name, fmt, id=f"{law.id}-{name}-{fmt.name}")
+
+
+@pytest.mark.parametrize(("law", "name", "fmt"), list(pairs()))
+def test_a_law_rejects_its_mutants(law: Property, name: str, fmt: Format):
+    context = Context(mutant(name), CLAIMED, fmt)
+    assert law.applies(context.convention, CLAIMED) is None
+    for seed in range(5):
+        found = search(law, context, examples=EXAMPLES, seed=seed, shrinks=0)
+        assert found.verdict is Verdict.VIOLATED, seed
+        assert found.examples <= EXAMPLES
+        assert found.worst_ratio > 1
+        assert found.outcome.expected
+        assert found.outcome.observed
+        assert check(law, found.case, context) == found.outcome
+
+
+#: (law, mutant): the smallest case that shows it, as far as it can be foreseen.
+SMALLEST = {
+    ("value-matches-the-reference", "squared-term"): "binary64 logits [0, 0], target 0, epsilon 1, reduction none",
+    ("gradient-matches-the-reference", "polynomial-detached"): (
+        "binary64 logits [0, 0], target 0, epsilon 1, reduction none"
+    ),
+    ("eps-minus-one-cancels-first-term", "sign-flipped"): (
+        "binary64 logits [0, 0], target 0, epsilon -1, reduction none"
+    ),
+    ("first-term-gradient-is-minus-one", "epsilon-ignored"): (
+        "binary64 logits [0, 0], target 0, epsilon 1, reduction none"
+    ),
+    ("eps-minus-one-cancels-first-term-under-class-weights", "weight-on-cross-entropy-only"): (
+        "binary64 logits [0, 0], target 0, weight [0.5, 0.5], epsilon -1, reduction none"
+    ),
+    ("reductions-agree", "sum-is-mean"): "binary64 logits [0, 0; 0, 0], target 0; 0, epsilon 1, reduction none",
+    ("affine-in-epsilon", "epsilon-squared"): "binary64 logits [0, 0], target 0, epsilon 1, reduction none",
+    ("gradient-sums-to-zero", "normaliser-detached"): "binary64 logits [0, 0], target 0, epsilon 1, reduction none",
+    ("gradient-is-that-of-the-value", "cross-entropy-detached"): (
+        "binary64 logits [0, 0], target 0, epsilon 1, reduction none"
+    ),
+    ("inputs-untouched-and-repeatable", "state-kept"): ("binary64 logits [0, 0], target 0, epsilon 1, reduction none"),
+}
+
+
+@pytest.mark.parametrize(("law", "name"), list(SMALLEST))
+def test_violations_shrink(law, name):
+    found = search(LAWS[law], Context(mutant(name), CLAIMED, BINARY64), examples=EXAMPLES, seed=1)
+    assert describe(found.case) == SMALLEST[law, name]
+
+
+def test_a_shift_shrinks_to_the_only_one_that_overflows():
+    context = Context(mutant("exp-without-max"), CLAIMED, BINARY64)
+    found = search(LAWS["shift-invariance"], context, examples=EXAMPLES, seed=1)
+    assert len(found.case.logits[0]) == 2
+    assert found.case.logits == ((0.0, 0.0), (1024.0, 1024.0))
+    assert found.outcome.observed == "an infinity or a NaN"
+
+
+RIGHT = (
+    textbook,
+    right.log_softmax_once,
+    right.from_cross_entropy,
+    right.weights_factored_out,
+    right.single_precision_inside,
+    right.focal,
+    right.poly_n,
+    poly_cross_entropy,
+    PolyCrossEntropyLoss,
+)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("subject", RIGHT, ids=lambda s: s.__name__)
+def test_right_implementations_hold_every_law(subject, seed):
+    runner = LocalSubject(subject)
+    dialect = identify(runner)
+    assert dialect.known
+    results = list(findings(runner, dialect, Options(profile="quick", seed=seed)))
+    assert {r.law.id for r in results if r.found is not None} == set(LAWS)
+    for r in results:
+        assert r.found.verdict is Verdict.HOLDS, (r.law.id, r.format.name, r.found)
+        assert r.found.worst_ratio <= 1
+        assert r.found.examples > 10
+
+
+#: Right results at the edge of a format once seen outside the tolerance, or that a change could move there.
+EDGES = [
+    # The weight times the logarithm overflows in the backward, although neither factor does: nothing is bounded.
+    ("binary64", ((0.0, 0.0, 8.988465674311579e307), (0.0, 0.0, 0.0)), (3.0, 0.5, 0.5), 0.5),
+    # The logarithm overflows, although its product with the weight does not.
+    ("binary16", ((-65504.0, 0.0, 65504.0), (0.0, 0.0, 0.0)), (0.25, 0.75, 0.75), 1.0),
+    ("bfloat16", ((-3.3895313892515355e38, 1.6947656946257677e38), (0.0, 0.0)), (0.25, 0.75), 2.0),
+]
+
+
+@pytest.mark.parametrize(("fmt", "logits", "weight", "gamma"), EDGES)
+@pytest.mark.parametrize("law", ["value-matches-the-reference", "gradient-matches-the-reference"])
+def test_what_a_textbook_backward_overflows_on_is_no_violation(law, fmt, logits, weight, gamma):
+    runner = LocalSubject(right.focal)
+    dialect = replace(WHOLE_LOSS, settable=frozenset({"epsilon", "gamma", "weight"}))
+    case = Case(Spec(epsilon=(1.0,), gamma=gamma), named(fmt), logits, (0, 0), weight)
+    assert check(LAWS[law], case, Context(runner, dialect, named(fmt))).verdict is Verdict.HOLDS
+
+
+def test_every_mutant_is_rejected_by_a_law():
+    assert {name for law in ALL for name in law.mutants} == set(all_mutants())
+    assert all(m.name == name and m.defect for name, m in all_mutants().items())
+
+
+def test_laws_say_what_they_are():
+    assert len(LAWS) == len(ALL)
+    for law in ALL:
+        assert law.statement.endswith(".")
+        assert law.remedy.endswith(".")
+        assert all((law.formula, law.citation, law.theme))
+        assert law.id == law.id.lower()
+        assert " " not in law.id
+        assert len(set(law.mutants)) == len(law.mutants) > 0
