@@ -236,7 +236,10 @@ class Subject:
         raise UsageError(message)
 
     def _died(self, reason: str, trial: str | None) -> UsageError:
-        last = next((f"; its last words: {line.strip()}" for line in reversed(self.log_tail()) if line.strip()), "")
+        lines = [line.strip() for line in self.log_tail(100) if line.strip()]
+        # After a fatal signal Python lists every stack and extension module; the line before all that says what it was.
+        telling = [line for line in lines if line.startswith("Fatal Python error")] or lines[-1:]
+        last = f"; its last words: {telling[-1]}" if telling else ""
         seconds = self.limits.load_seconds if trial is None else self.limits.seconds_per_case
         how = f"took more than {seconds:g} s" if reason == "timeout" else f"ended the process ({reason})"
         if trial is None:
