@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
+import right
 import torch
 
 from polyref.audit import AUDITED
@@ -23,7 +24,6 @@ from polyref.subject.local import LocalSubject
 from polyref.subject.observation import Observation
 from polyref.verdict import Truth
 from polyref_properties.mutants import textbook
-from properties import right
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

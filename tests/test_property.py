@@ -6,6 +6,7 @@ from dataclasses import replace
 from importlib.metadata import EntryPoint
 
 import pytest
+import right
 
 from polyref import property as properties
 from polyref.case import Case
@@ -20,7 +21,6 @@ from polyref.subject.observation import Observation
 from polyref.verdict import Outcome, Verdict
 from polyref_properties import ALL
 from polyref_properties.mutants import all_mutants, textbook
-from properties import right
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -331,10 +331,11 @@ def _polynomial(dialect: Dialect, convention: Convention, gamma: str) -> str:
     if "epsilon" in dialect.settable:
         text = term("eps ", 1)
     else:
-        factors = [(j, "" if e == 1 else f"{e:g} ") for j, e in enumerate(dialect.spec.epsilon, start=1) if e]
-        if not factors:
+        plain = {1.0: "", -1.0: "-"}
+        terms = [term(plain.get(e, f"{e:g} "), j) for j, e in enumerate(dialect.spec.epsilon, start=1) if e]
+        if not terms:
             return ""
-        text = " + ".join(term(factor, j) for j, factor in factors).replace("+ -", "- ")
+        text = " + ".join(terms)
     return text + (" (x_k = 1 - Pt of sigmoid)" if dialect.spec.mixed else "")
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import cache
 
 import pytest
+import right
 
 from polyref.audit import AUDITED, PROFILES, Options, findings
 from polyref.case import Case
@@ -20,7 +21,6 @@ from polyref.subject.local import LocalSubject
 from polyref.verdict import Verdict, describe
 from polyref_properties import ALL
 from polyref_properties.mutants import all_mutants, textbook
-from properties import right
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

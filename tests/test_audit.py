@@ -1,0 +1,221 @@
+"""The audit: findings against the record of the gallery, and the document of a whole run."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from importlib import import_module
+
+import msgspec
+import pytest
+from right import entropy, pt
+from subject import zoo
+
+from polyref import audit as audits
+from polyref.audit import (
+    AUDITED,
+    PROFILES,
+    RETURNS_A_VALUE,
+    Options,
+    audit,
+    audited_formats,
+    check_one,
+    findings,
+)
+from polyref.case import Case
+from polyref.errors import UsageError
+from polyref.formats import BFLOAT16, BINARY16, BINARY32, BINARY64
+from polyref.gallery import ENTRIES, entry
+from polyref.report import document as doc
+from polyref.spec import Spec
+from polyref.subject.identify import identify
+from polyref.subject.local import LocalSubject
+from polyref.verdict import Verdict
+from polyref_properties import ALL
+from polyref_properties.mutants import textbook
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+IDS = [e.id for e in ENTRIES if e.id != "returns-nothing"]
+
+
+def gallery(name: str):
+    module, _, attribute = entry(name).target.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def results(subject, **options):
+    runner = LocalSubject(subject)
+    return list(findings(runner, identify(runner), Options(**options)))
+
+
+def broken(subject, **options) -> set[str]:
+    return {r.law.id for r in results(subject, **options) if r.found and r.found.verdict is Verdict.VIOLATED}
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_the_gallery_breaks_what_is_on_record(name):
+    assert broken(gallery(name), profile="quick") == {d.property_id for d in entry(name).defects}
+
+
+def test_every_law_is_heard_in_each_format_that_it_asks_for():
+    given = results(textbook, profile="quick")
+    wanted = [(law.id, f) for law in ALL for f in (AUDITED if law.formats == "each" else AUDITED[:1])]
+    assert [(r.law.id, r.format) for r in given] == wanted
+    assert all(r.found.examples == PROFILES["quick"][0] for r in given)
+
+
+def test_a_law_that_does_not_apply_says_why():
+    said = {r.law.id: r.reason for r in results(zoo.plain, profile="quick") if r.found is None}
+    assert said["affine-in-epsilon"] == "epsilon cannot be chosen"
+    assert said["reductions-agree"] == "it has one reduction only: none"
+    assert "decreasing-in-pt" not in said
+
+
+def fixed(epsilon):
+    def loss(logits, labels):
+        return entropy(logits, labels) + epsilon * (1 - pt(logits, labels))
+
+    return loss
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 1 / 3, -1.0, -2.0])
+def test_a_fixed_epsilon_breaks_no_law(epsilon):
+    assert broken(fixed(epsilon), profile="quick") == set()
+    reasons = {r.law.id: r.reason for r in results(fixed(epsilon), profile="quick", formats=(BINARY32,))}
+    low = "its epsilon_1, -2, is below -1/1" if epsilon == -2.0 else ""
+    assert reasons["decreasing-in-pt"] == low
+
+
+def test_built_in_weights_break_no_law():
+    assert broken(zoo.instance, profile="quick", formats=(BINARY32,)) == set()
+
+
+def test_the_same_seed_finds_the_same():
+    runs = [
+        [(r.law.id, r.found) for r in results(gallery("gather-rescaled"), profile="quick", seed=s, formats=(BINARY32,))]
+        for s in (5, 5, 6)
+    ]
+    assert runs[0] == runs[1] != runs[2]
+
+
+def test_formats_can_be_restricted():
+    options = Options(formats=(BFLOAT16, BINARY32))
+    assert audited_formats(LocalSubject(textbook).convention, options) == (BINARY32, BFLOAT16)
+    single = LocalSubject(zoo.single_precision)
+    assert audited_formats(single.convention, Options()) == (BINARY32,)
+    with pytest.raises(UsageError, match="single_precision accepts none of binary16, bfloat16: it takes binary32"):
+        audited_formats(single.convention, Options(formats=(BINARY16, BFLOAT16)))
+    assert {r.format for r in results(zoo.single_precision, profile="quick")} == {BINARY32}
+
+
+# --- whole audits, in a child process -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def document() -> doc.Document:
+    return audit(entry("gather-rescaled").target, Options(profile="quick", seed=2, formats=(BINARY64, BFLOAT16)))
+
+
+def test_the_document_of_a_defective_subject(document):
+    assert document.exit_code == 1
+    assert {f.property for f in document.violated} == {d.property_id for d in entry("gather-rescaled").defects}
+    assert document.subject.name == "Poly1CrossEntropyLoss"
+    assert document.subject.file.endswith("gallery/gather.py")
+    assert document.settings.formats == ["binary64", "bfloat16"]
+    assert (document.settings.seed, document.settings.profile) == (2, "quick")
+    assert document.dialect.formula == "w [CE + (eps/mu) x] + eps (1 - w/mu)"
+    assert (document.dialect.weighting, document.dialect.epsilon, document.dialect.reduction) == (
+        *("rescaled_p", 1.0),
+        "none",
+    )
+    assert "the constants -0.5, 0, +0.5 stay in the value" in document.dialect.notes[0]
+    assert {g.format for g in document.grades} == {"binary64", "bfloat16"}
+    assert {(g.quantity, g.regime) for g in document.grades} >= {("value", "all"), ("gradient", "even")}
+    rows = sum(g.examples for g in document.grades if g.regime == "all")
+    assert document.settings.examples == rows + sum(f.examples for f in document.findings)
+    assert [f.verdict for f in document.findings] == sorted(
+        (f.verdict for f in document.findings), key=("violated", "inconclusive", "holds", "not_applicable").index
+    )
+
+
+def test_a_finding_can_be_reproduced(document):
+    finding = document.violated[0]
+    assert finding.case_text
+    assert finding.remedy
+    words = shlex.split(finding.reproduce)
+    assert words[:3] == ["polyref", "check", entry("gather-rescaled").target]
+    case = words[words.index("--case") + 1]
+    assert Case.from_json(json.loads(case)) == Case.from_json(finding.case)
+    outcome = check_one(words[2], words[words.index("--property") + 1], case, Options())
+    assert outcome.verdict is Verdict.VIOLATED
+    assert (outcome.ratio, outcome.observed) == (finding.ratio, finding.observed)
+
+
+def test_a_document_is_json(document):
+    assert json.loads(msgspec.json.encode(document))["subject"]["target"] == entry("gather-rescaled").target
+
+
+def test_overrides_are_repeated_in_the_command_that_reproduces():
+    options = Options(init={"epsilon": -1.0}, call={"name": "a b"})
+    case = Case(Spec(), BINARY64, ((0.0, 1.0),), (0,))
+    words = shlex.split(audits._reproduce("a.py:B", ALL[0], case, options))
+    assert words[words.index("--init") + 1] == "epsilon=-1.0"
+    assert words[words.index("--call") + 1] == "name='a b'"
+
+
+def test_a_subject_that_returns_nothing_gets_one_finding():
+    found = audit(entry("returns-nothing").target, Options(profile="quick"))
+    assert found.exit_code == 1
+    (finding,) = found.findings
+    assert (finding.property, finding.verdict, finding.ratio) == (RETURNS_A_VALUE, "violated", math.inf)
+    assert finding.explanation.startswith("Poly1CrossEntropyLoss returns None")
+    assert (found.grades, found.dialect.formula) == ([], "nothing: it returns None")
+
+
+@pytest.mark.parametrize(
+    ("law", "case", "says"),
+    [
+        ("value-matches-the-referense", "{}", "did you mean 'value-matches-the-reference'"),
+        ("value-matches-the-reference", "{", "--case is no JSON"),
+        ("value-matches-the-reference", "[]", "--case is no JSON object"),
+        ("value-matches-the-reference", "{}", "this is no case document"),
+    ],
+)
+def test_what_cannot_be_checked_again(law, case, says):
+    with pytest.raises(UsageError, match=says):
+        check_one("polyref.nn.functional:poly_cross_entropy", law, case, Options())
+
+
+# --- what the course over the formats says ------------------------------------------------------------------------
+
+
+def _finding(format, verdict, ratio):
+    return doc.Finding(
+        **dict.fromkeys(("theme", "statement", "formula", "citation", "device", "remedy", "case_text"), ""),
+        **dict.fromkeys(("expected", "observed", "reproduce"), ""),
+        property="value-matches-the-reference",
+        explanation="Off.",
+        verdict=verdict,
+        format=format,
+        case=None,
+        ratio=ratio,
+        examples=1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("wide", "narrow", "says"),
+    [
+        (("holds", 0.5), ("violated", 3.0), "this is lost precision"),
+        (("violated", 1e14), ("violated", 5.0), "not one of rounding in binary64"),
+        (("violated", math.inf), ("violated", 5.0), None),  # a NaN says nothing of the formula
+        (("violated", 20.0), ("violated", 5.0), None),
+    ],
+)
+def test_precision_and_formula_are_told_apart(wide, narrow, says):
+    every = [_finding("binary64", *wide), _finding("bfloat16", *narrow)]
+    told = audits._with_kind(every[1], every)
+    assert told.explanation == "Off." if says is None else says in told.explanation
+    assert audits._with_kind(every[0], every[:1]).explanation == "Off."
