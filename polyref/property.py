@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Literal
 
@@ -43,13 +43,11 @@ class Context:
         runner: the subject and how it is called.
         dialect: the law that it follows.
         format: the format that cases are drawn in.
-        observations: how many times the subject was called.
     """
 
     runner: Runner
     dialect: Dialect
     format: Format
-    observations: int = field(default=0)
 
     @property
     def convention(self) -> Convention:
@@ -84,7 +82,6 @@ class Context:
         Raises:
             Broke: if no numbers come back, or not as many as there are values, or no gradient where one was asked.
         """
-        self.observations += 1
         seen = self.runner.observe(case, gradient=gradient, twice=twice)
         if seen.value is None:
             raise Broke(seen, seen.trouble or "returned nothing")

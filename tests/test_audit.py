@@ -88,6 +88,20 @@ def test_a_fixed_epsilon_breaks_no_law(epsilon):
     assert reasons["decreasing-in-pt"] == low
 
 
+def single_precision(logits, labels, epsilon=1.0):
+    wide = logits.float()
+    return (entropy(wide, labels) + epsilon * (1 - pt(wide, labels))).to(logits)
+
+
+def test_single_precision_inside_is_said_once():
+    found = {
+        (r.law.id, r.format.name)
+        for r in results(single_precision, profile="quick")
+        if r.found and r.found.verdict is Verdict.VIOLATED
+    }
+    assert found == {("value-matches-the-reference", "binary64"), ("gradient-matches-the-reference", "binary64")}
+
+
 def test_built_in_weights_break_no_law():
     assert broken(zoo.instance, profile="quick", formats=(BINARY32,)) == set()
 

@@ -18,7 +18,7 @@ from polyref.reference.ball import evaluate_balls
 from polyref.reference.model import reference_for
 from polyref.spec import Link, Reduction, Spec
 from polyref.subject.convention import Convention
-from polyref.subject.dialect import WHOLE_LOSS, default_dialect
+from polyref.subject.dialect import WHOLE_LOSS
 from polyref.subject.identify import identify
 from polyref.subject.local import LocalSubject
 from polyref.subject.observation import Observation
@@ -198,8 +198,7 @@ def test_reductions_and_links():
 
     dialect = replace(FIXED, spec=replace(FIXED.spec, reduction=Reduction.SUM))
     assert graded(LocalSubject(summed), dialect, rows=2)["value", "all"].grade is Grade.TEXTBOOK
-    sigmoid = replace(default_dialect(Link.SIGMOID), settable=frozenset())
-    sigmoid = replace(sigmoid, spec=replace(sigmoid.spec, epsilon=()))
+    sigmoid = replace(FIXED, spec=replace(FIXED.spec, link=Link.SIGMOID, epsilon=()))
     tally = graded(LocalSubject(elements), sigmoid, rows=4)["gradient", "all"]
     assert ORDER.index(tally.grade) <= ORDER.index(Grade.TEXTBOOK)
     assert tally.max_ratio <= 1

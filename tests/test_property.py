@@ -185,8 +185,7 @@ def test_a_context_knows_its_subject():
     assert made.can("weight")
     assert not made.can("gamma")
     assert made.spec(epsilon=(-1.0,)) == Spec(epsilon=(-1.0,), reduction=Reduction.NONE)
-    made.observe(replace(CASE, format=BINARY32))
-    assert made.observations == 1
+    assert made.observe(replace(CASE, format=BINARY32)).ok
     only_mean = Context(LocalSubject(lambda logits, labels: textbook(logits, labels).mean()), WHOLE_LOSS, BINARY64)
     assert only_mean.reduction is Reduction.MEAN
     with pytest.raises(UsageError, match="offers none of the reductions"):

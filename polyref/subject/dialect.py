@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from polyref.case import Case
-from polyref.spec import Link, Reduction, Spec, Weighting
+from polyref.spec import Reduction, Spec, Weighting
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Dialect:
             none.
         weighting: none (it takes no weights), both, ce_only, rescaled_p, or other.
         residual: the largest relative difference between subject and formula that was met, in the widest format.
+        precision: the significant bits that it computes with, where they are fewer than those of its widest format.
         notes: what else was noticed, in a person's words.
     """
 
@@ -34,6 +35,7 @@ class Dialect:
     built_in: tuple[float, ...] | None = None
     weighting: str = "both"
     residual: float = 0.0
+    precision: int | None = None
     notes: tuple[str, ...] = ()
 
     def own(self, case: Case) -> Case:
@@ -63,8 +65,3 @@ class Dialect:
 
 #: What a correct implementation follows; polyref.nn and every mutant in the test suite are judged by it.
 WHOLE_LOSS = Dialect(formula="w [CE + sum_j eps_j x^j]", spec=Spec(epsilon=(1.0,), reduction=Reduction.MEAN))
-
-
-def default_dialect(link: Link = Link.SOFTMAX) -> Dialect:
-    """The whole-loss law under a link."""
-    return replace(WHOLE_LOSS, spec=replace(WHOLE_LOSS.spec, link=link))

@@ -18,7 +18,7 @@ import numpy as np
 
 from polyref.case import Case
 from polyref.errors import NothingMeasured
-from polyref.formats import Format, named
+from polyref.formats import BINARY32, Format, named
 from polyref.reference.ball import evaluate_balls
 from polyref.spec import Link, Reduction, Spec, Weighting
 from polyref.subject.convention import Convention
@@ -75,7 +75,7 @@ def identify(runner: Runner) -> Dialect:
     fitted = fit(best, samples, limit) if best.residual > limit else best
     if fitted.residual > limit and best.residual <= _SINGLE:
         note = "Its answers are as far from the formula as if they had been computed in binary32, whatever it is given."
-        fitted = replace(best, notes=(note,))
+        fitted = replace(best, precision=BINARY32.precision, notes=(note,))
     if fitted.known:
         fitted = replace(fitted, formula=formula(fitted, convention), mean=_mean(runner, fitted))
     return replace(fitted, spec=replace(fitted.spec, reduction=_default_reduction(convention)))

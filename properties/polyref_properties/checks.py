@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
-from polyref.case import Case
-from polyref.property import Context
 from polyref.reference.enclosure import Enclosure
 from polyref.subject.convention import Convention
 from polyref.subject.dialect import Dialect
@@ -173,8 +171,3 @@ def all_of(*conditions: Condition) -> Condition:
         return next(filter(None, (condition(convention, dialect) for condition in conditions)), None)
 
     return applies
-
-
-def zero_gamma(context: Context, case: Case) -> Case:
-    """The case without a focal factor where the subject can be told so."""
-    return case.with_spec(gamma=0.0) if "gamma" in context.dialect.settable else case
