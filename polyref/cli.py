@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -55,6 +56,8 @@ def evaluate(
     weight: Numbers = None,
     weighting: Literal["both", "ce_only", "rescaled_p"] = "both",
     link: Literal["softmax", "sigmoid"] = "softmax",
+    polynomial_link: Literal["softmax", "sigmoid"] | None = None,
+    polynomial_gamma: Numbers = None,
     format: str = "binary64",
     digits: Whole = 40,
     engine: Literal["ball", "series"] = "ball",
@@ -78,6 +81,10 @@ def evaluate(
         What the class weight multiplies: both parts, the logarithm alone, or the logarithm and Pt (over the mean).
     link
         How logits become probabilities.
+    polynomial_link
+        sigmoid beside link softmax: the polynomial is the mean over the classes of its sigmoid elements.
+    polynomial_gamma
+        The focal exponent of such a polynomial where it does not follow gamma.
     format
         What logits and weights are held in: binary64, binary32, binary16, bfloat16, e5m2 or e4m3.
     digits
@@ -95,6 +102,10 @@ def evaluate(
     fmt = named(format)
     spec = Spec(
         link=Link(link),
+        polynomial_link=None if polynomial_link is None else Link(polynomial_link),
+        polynomial_gamma=(
+            None if polynomial_gamma is None else ev.parse_number(polynomial_gamma, BINARY64, "polynomial-gamma")
+        ),
         epsilon=ev.parse_numbers(epsilon, BINARY64, "epsilon"),
         gamma=ev.parse_number(gamma, BINARY64, "gamma"),
         weighting=Weighting(weighting),
@@ -248,6 +259,8 @@ def gallery(
 def main() -> None:
     """The entry point of the process."""
     screen.survive_any_encoding()
+    # Hypothesis keeps notes on the sources that it sees; they do not belong into the user's folder.
+    os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", os.path.join(tempfile.gettempdir(), "polyref-hypothesis"))
     sys.path.insert(0, os.getcwd())  # targets of the folder that the command runs in, as python -m has it
     sys.exit(run(sys.argv[1:]))
 

@@ -114,6 +114,8 @@ def _cases(runner: Runner, dialect: Dialect, fmt: Format, rows: int, seed: int) 
     rng = random.Random(f"{seed} {fmt.name}")
     convention = runner.convention
     reduction = next(r for r in Reduction if str(r) in convention.reductions)
+    given = convention.default("gamma")
+    default_gamma = float(given) if isinstance(given, int | float) and given >= 0 else 0.0
     # A little further than the format has numbers for Pt and 1 - Pt: a regime beyond that has no rows.
     reach = 1.05 * math.log(2) * (fmt.precision - fmt.emin)
     starts = (-math.inf, *(upper for _, upper in REGIMES[:-1]))
@@ -131,7 +133,7 @@ def _cases(runner: Runner, dialect: Dialect, fmt: Format, rows: int, seed: int) 
             epsilon = dialect.spec.epsilon
             if "epsilon" in dialect.settable:
                 epsilon = (rng.choice((1.0, -1.0, 0.5, 2.0)),)
-            gamma = 0.0 if "gamma" in dialect.settable else dialect.spec.gamma
+            gamma = default_gamma if "gamma" in dialect.settable else dialect.spec.gamma
             spec = replace(dialect.spec, epsilon=epsilon, gamma=gamma, reduction=reduction)
             yield Case(spec, fmt, (tuple(others),), (target,))
 
@@ -175,7 +177,9 @@ def _grade(observed: Sequence[float], exact: Sequence[Enclosure], fmt: Format, e
         rounded = e.rounded(fmt)
         # Even where no correct evaluation is bounded, a NaN or an infinity in the place of a number helps nobody.
         lost = not math.isfinite(o) and (rounded is None or math.isfinite(rounded))
-        if lost or (errors.ratio > 1 and o * float(e) < 0 and rounded != 0.0):
+        if lost or (
+            errors.ratio > 1 and math.copysign(1.0, o) != math.copysign(1.0, float(e)) and o != 0.0 and rounded != 0.0
+        ):
             return Grade.BROKEN
     if errors.ratio > 1:
         return Grade.DEGRADED

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 GROUP = "polyref.properties"
 
 
+#: What is expected of a subject that breaks down.
+A_LOSS = "a loss"
+
+
 class Broke(PolyrefError):
     """The subject raised, died, or returned something that is no loss where a number was due."""
 
@@ -125,6 +129,8 @@ class Property:
         check: what one case says.
         mutants: names of wrong implementations that the law must reject.
         formats: judged in the widest format that the subject takes, or in each one.
+        effort: how many times the usual number of examples it gets: more where violations are rare.
+        self_scaled: whether the tolerance comes from the subject's own answers, and so fits any formula.
     """
 
     id: str
@@ -138,6 +144,8 @@ class Property:
     check: Callable[[Case, Context], Outcome]
     mutants: tuple[str, ...]
     formats: Literal["widest", "each"] = "widest"
+    self_scaled: bool = False
+    effort: int = 1
 
 
 @dataclass(frozen=True)
@@ -162,9 +170,15 @@ class Found:
 def check(law: Property, case: Case, context: Context) -> Outcome:
     """One case's outcome; a subject that breaks down violates the law that it was tried for."""
     try:
-        return law.check(case, context)
+        outcome = law.check(case, context)
     except Broke as broke:
-        return Outcome(Verdict.VIOLATED, math.inf, "a loss", str(broke), f"The subject {_predicate(broke)}.")
+        return Outcome(Verdict.VIOLATED, math.inf, A_LOSS, str(broke), f"The subject {_predicate(broke)}.")
+    if context.dialect.known or law.formats == "each" or law.self_scaled:
+        return outcome
+    # The radius is that of another formula than the subject's, so that only the leading half of the digits tells.
+    if 1 < outcome.ratio < 1 / math.sqrt(context.format.unit_roundoff):
+        return replace(outcome, verdict=Verdict.INCONCLUSIVE)
+    return outcome
 
 
 def _predicate(broke: Broke) -> str:

@@ -34,6 +34,7 @@ class Outcome:
         expected: what the law asks for, as text.
         observed: what the subject did, as text.
         explanation: what that means, one sentence; empty where the law holds.
+        remedy: what mends this very violation, where it is another thing than the law's own remedy.
     """
 
     verdict: Verdict
@@ -41,12 +42,15 @@ class Outcome:
     expected: str = ""
     observed: str = ""
     explanation: str = ""
+    remedy: str = ""
 
     @classmethod
-    def of(cls, ratio: float, expected: str = "", observed: str = "", explanation: str = "") -> Outcome:
+    def of(
+        cls, ratio: float, expected: str = "", observed: str = "", explanation: str = "", remedy: str = ""
+    ) -> Outcome:
         """Holds up to a ratio of 1, violated above."""
         verdict = Verdict.VIOLATED if ratio > 1 else Verdict.HOLDS
-        return cls(verdict, ratio, expected, observed, explanation if verdict is Verdict.VIOLATED else "")
+        return cls(verdict, ratio, expected, observed, *((explanation, remedy) if verdict is Verdict.VIOLATED else ()))
 
 
 @dataclass(frozen=True)

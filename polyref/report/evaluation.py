@@ -86,6 +86,9 @@ def _law(case: Case) -> tuple[str, list[tuple[str, str]]]:
     base = "(1 - Pt w/mu)" if rescaled else "x"
 
     def power(j: str) -> str:
+        if spec.mixed:
+            gamma = spec.gamma if spec.polynomial_gamma is None else spec.polynomial_gamma
+            return f"mean_k x_k^({gamma:g}+{j})" if gamma else f"mean_k x_k^{j}"
         if rescaled:
             return f"{focal}{base}" + ("" if j == "1" else f"^{j}")
         return f"x^(gamma+{j})" if focal else "x" if j == "1" else f"x^{j}"
@@ -105,6 +108,8 @@ def _law(case: Case) -> tuple[str, list[tuple[str, str]]]:
     names = [("eps" if n == 1 else f"eps_1..{n}", ", ".join(map(_held, spec.epsilon)))] if n else []
     if focal:
         names.append(("gamma", _held(spec.gamma)))
+    if spec.mixed:
+        names.append(("x_k", "1 - Pt of logit k by itself, from sigmoid"))
     if case.weight is not None:
         names.append(("w", _held(case.weight[_target(case)])))
         if rescaled:
@@ -188,6 +193,9 @@ def _shortest(value: float | None, fmt: Format) -> str:
 
 def _series(case: Case) -> Iterable[Text]:
     """The first terms, their running sum and what is still to come: what PolyLoss is about."""
+    if case.spec.mixed:
+        yield Text("No one series: the polynomial has probabilities of its own.", "dim")
+        return
     y = _target(case)
     response = case.spec.responses(case.weight, case.classes).positive[y]
     x, loss = _x(case), _loss_of_target(case)

@@ -123,9 +123,8 @@ def summary_table(documents: Sequence[Document], console: Console) -> None:
 def outcome_of_one(outcome: Outcome, console: Console) -> None:
     """Print what one case says about one law."""
     console.print(f"{outcome.verdict}: error {number(outcome.ratio)} times the tolerance", soft_wrap=True)
-    _print(console, _grid([("Expected", _wrapped(outcome.expected)), ("Observed", _wrapped(outcome.observed))]), WIDEST)
-    if outcome.explanation:
-        _print(console, _wrapped(outcome.explanation), WIDEST)
+    rows = [("Expected", outcome.expected), ("Observed", outcome.observed), ("Subject", outcome.explanation)]
+    _print(console, _grid([(label, _wrapped(text)) for label, text in rows if text]), WIDEST)
 
 
 def _print(console: Console, what: RenderableType, width: int) -> None:

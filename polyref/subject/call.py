@@ -148,7 +148,9 @@ class Caller:
             case "weight":
                 if weight is not None:
                     return weight
-                return torch.ones(case.classes, dtype=torch_dtype(case.format)) if parameter.required else _DEFAULT
+                # Weights of its own by default would be another case than the one without weights.
+                weighted = parameter.required or parameter.default is not None
+                return torch.ones(case.classes, dtype=torch_dtype(case.format)) if weighted else _DEFAULT
             case "smoothing":
                 return spec.smoothing
             case "ignore_index":

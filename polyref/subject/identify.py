@@ -73,7 +73,8 @@ def identify(runner: Runner) -> Dialect:
     if best.residual > limit and "epsilon" not in settable:
         best = next(_explaining(candidates, samples, limit), best)
     fitted = fit(best, samples, limit) if best.residual > limit else best
-    if fitted.residual > limit and best.residual <= _SINGLE:
+    single = all(BINARY32.contains(v) for s in samples for v in s.value)
+    if fitted.residual > limit and best.residual <= _SINGLE and single:
         note = "Its answers are as far from the formula as if they had been computed in binary32, whatever it is given."
         fitted = replace(best, precision=BINARY32.precision, notes=(note,))
     if fitted.known:

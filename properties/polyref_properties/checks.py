@@ -16,6 +16,11 @@ PAPER = "Leng et al., PolyLoss, ICLR 2022, arXiv 2204.12511"
 FOCAL = "Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, arXiv 1708.02002"
 TORCH = "torch.nn.functional.cross_entropy, documentation"
 
+_NO_NUMBER = (
+    "Keep infinities out of products, as 0 * inf is NaN: pick the target with gather or torch.where, take logarithms "
+    "from log_softmax or logsigmoid, and form no power of 0 below 1."
+)
+
 _UNBOUNDED = Outcome(Verdict.INCONCLUSIVE, 0.0)
 #: Exact numbers with a smaller binary exponent count as zero in differences: below every format by far.
 _TINY = -4000
@@ -31,8 +36,10 @@ def compare_values(seen: Observation, truth: Truth, explanation: str) -> Outcome
         return _UNBOUNDED
     ratios = [truth.value_ratio(i, v) for i, v in enumerate(seen.value)]
     i = max(range(len(ratios)), key=ratios.__getitem__)
-    explanation = _not_a_number("value", seen.value[i], truth.value(i)) or explanation
-    return Outcome.of(ratios[i], exact_text(truth.value(i)), shown(seen.value[i]), explanation)
+    lost = _not_a_number("value", seen.value[i], truth.value(i))
+    return Outcome.of(
+        ratios[i], exact_text(truth.value(i)), shown(seen.value[i]), lost or explanation, _NO_NUMBER * bool(lost)
+    )
 
 
 def compare_gradients(seen: Observation, truth: Truth, explanation: str) -> Outcome:
@@ -43,12 +50,13 @@ def compare_gradients(seen: Observation, truth: Truth, explanation: str) -> Outc
     ratios = {(i, k): truth.gradient_ratio(i, k, g) for i, row in enumerate(seen.gradient) for k, g in enumerate(row)}
     i, k = max(ratios, key=ratios.__getitem__)
     where = f"dl/dz_{k}" + (f" of row {i}" if len(seen.gradient) > 1 else "")
-    explanation = _not_a_number("gradient", seen.gradient[i][k], truth.gradient(i, k)) or explanation
+    lost = _not_a_number("gradient", seen.gradient[i][k], truth.gradient(i, k))
     return Outcome.of(
         ratios[i, k],
         f"{where} = {exact_text(truth.gradient(i, k))}",
         f"{where} = {shown(seen.gradient[i][k])}",
-        explanation,
+        lost or explanation,
+        _NO_NUMBER * bool(lost),
     )
 
 

@@ -126,6 +126,7 @@ THAT_OF_THE_VALUE = Property(
     strategy=_small_cases,
     check=_is_that_of_the_value,
     mutants=("cross-entropy-detached", "polynomial-detached"),
+    self_scaled=True,
 )
 
 LAWS = (SUMS_TO_ZERO, THAT_OF_THE_VALUE)

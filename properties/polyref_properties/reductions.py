@@ -26,6 +26,15 @@ def _batches(context: Context) -> SearchStrategy[Case]:
 
 
 def _agree(case: Case, context: Context) -> Outcome:
+    """What a mean divides by is known of a dialect; where the formula is not, either denominator will do."""
+    if context.dialect.known:
+        return _agree_as(case, context)
+    means = (Reduction.MEAN, Reduction.MEAN_OVER_SAMPLES)
+    contexts = [replace(context, dialect=replace(context.dialect, mean=mean)) for mean in means]
+    return min((_agree_as(case, c) for c in contexts), key=lambda outcome: outcome.ratio)
+
+
+def _agree_as(case: Case, context: Context) -> Outcome:
     """sum = sum of none; mean times its denominator = that sum."""
     offered = [r for r in (Reduction.NONE, Reduction.SUM, Reduction.MEAN) if str(r) in context.convention.reductions]
     sums = {}

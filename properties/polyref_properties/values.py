@@ -5,11 +5,12 @@ from __future__ import annotations
 from fractions import Fraction
 from itertools import pairwise
 
+from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from polyref.case import Case
 from polyref.property import Context, Property
-from polyref.spec import Weighting
+from polyref.spec import Reduction, Weighting
 from polyref.subject.convention import Convention
 from polyref.subject.dialect import Dialect
 from polyref.verdict import Outcome, Verdict
@@ -28,7 +29,18 @@ from polyref_properties.strategies import cases, raised_rows, single
 
 
 def _any_cases(context: Context) -> SearchStrategy[Case]:
-    return cases(context, rows=(1, 3))
+    """Every reduction that the subject offers, half of the cases with the least reduced."""
+    offered = tuple(
+        r for r in (Reduction.NONE, Reduction.SUM, Reduction.MEAN) if str(r) in context.convention.reductions
+    )
+    batches = cases(context, rows=(1, 3))
+    if len(offered) == 1:
+        return batches
+    return st.builds(_reduced, batches, st.sampled_from((offered[0],) * (len(offered) - 1) + offered[1:]))
+
+
+def _reduced(case: Case, reduction: Reduction) -> Case:
+    return case.with_spec(reduction=reduction)
 
 
 def _value_matches(case: Case, context: Context) -> Outcome:
@@ -42,7 +54,7 @@ def _gradient_matches(case: Case, context: Context) -> Outcome:
 
 def _explanation(what: str, context: Context) -> str:
     if not context.dialect.known:
-        return f"The subject computes {context.dialect.formula}, which is no member of the PolyLoss family."
+        return f"The subject's formula is no member of the PolyLoss family: {context.dialect.formula}."
     return f"The {what} is further from the exact one than any correct textbook evaluation in {context.format.name}."
 
 
@@ -138,6 +150,7 @@ DECREASING = Property(
     strategy=raised_rows,
     check=_decreasing,
     mutants=("weight-on-cross-entropy-only", "sign-flipped", "negated"),
+    effort=3,
 )
 
 LAWS = (VALUE, GRADIENT, DECREASING)

@@ -1,0 +1,50 @@
+"""What a user can choose about an audit, and what comes of one law."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from polyref.formats import BFLOAT16, BINARY16, BINARY32, BINARY64, Format
+from polyref.property import Found, Property
+from polyref.subject.client import DEFAULT_LIMITS, Limits
+
+Profile = Literal["quick", "default", "long"]
+
+#: (examples of each law and format, graded rows of each regime) by profile.
+PROFILES: dict[Profile, tuple[int, int]] = {"quick": (15, 12), "default": (40, 50), "long": (2000, 1000)}
+
+#: The formats that an audit looks at unless it is told otherwise, widest first.
+AUDITED = (BINARY64, BINARY32, BINARY16, BFLOAT16)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user can choose about an audit.
+
+    Attributes:
+        formats: the formats to look at, of those that the subject accepts.
+        seed: of every random choice; the same seed gives the same findings.
+        profile: how much is tried.
+        init: overrides of constructor arguments.
+        call: overrides of call arguments.
+        limits: what the subject may use.
+    """
+
+    formats: tuple[Format, ...] = AUDITED
+    seed: int = 0
+    profile: Profile = "default"
+    init: Mapping[str, Any] = field(default_factory=dict)
+    call: Mapping[str, Any] = field(default_factory=dict)
+    limits: Limits = DEFAULT_LIMITS
+
+
+@dataclass(frozen=True)
+class Result:
+    """A law's verdict in one format, None where the law does not apply, with the reason."""
+
+    law: Property
+    format: Format
+    found: Found | None
+    reason: str = ""
