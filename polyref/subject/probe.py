@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -81,8 +82,9 @@ def probe(
     base = replace(base, fixed=tuple(known.items()))
 
     nothing: tuple[Convention, Case] | None = None
-    for classes in _class_counts(known):
-        case = trial_case(classes)
+    # Most take binary32; the other formats are for those that take nothing else.
+    for fmt, classes in itertools.product((BINARY32, BINARY64, BINARY16, BFLOAT16), _class_counts(known)):
+        case = replace(trial_case(classes), format=fmt)
         for kind in _kinds(subject):
             found = _bare_call(trials, replace(base, kind=kind), case)
             if found is None:
