@@ -9,10 +9,12 @@ from importlib import import_module
 
 import msgspec
 import pytest
+import torch
 from right import entropy, pt
 from subject import zoo
 
 from polyref import audit as audits
+from polyref import records
 from polyref.audit import (
     AUDITED,
     PROFILES,
@@ -63,7 +65,7 @@ def test_every_law_is_heard_in_each_format_that_it_asks_for():
     given = results(textbook, profile="quick")
     wanted = [(law.id, f) for law in ALL for f in (AUDITED if law.formats == "each" else AUDITED[:1])]
     assert [(r.law.id, r.format) for r in given] == wanted
-    assert all(r.found.examples == PROFILES["quick"][0] for r in given)
+    assert all(r.found.examples == r.law.effort * PROFILES["quick"][0] for r in given)
 
 
 def test_a_law_that_does_not_apply_says_why():
@@ -174,7 +176,7 @@ def test_a_document_is_json(document):
 def test_overrides_are_repeated_in_the_command_that_reproduces():
     options = Options(init={"epsilon": -1.0}, call={"name": "a b"})
     case = Case(Spec(), BINARY64, ((0.0, 1.0),), (0,))
-    words = shlex.split(audits._reproduce("a.py:B", ALL[0], case, options))
+    words = shlex.split(records._reproduce("a.py:B", ALL[0], case, options))
     assert words[words.index("--init") + 1] == "epsilon=-1.0"
     assert words[words.index("--call") + 1] == "name='a b'"
 
@@ -191,7 +193,7 @@ def test_a_subject_that_returns_nothing_gets_one_finding():
 @pytest.mark.parametrize(
     ("law", "case", "says"),
     [
-        ("value-matches-the-referense", "{}", "did you mean 'value-matches-the-reference'"),
+        ("value-matches-the-referense", "{}", "choose value-matches-the-reference"),
         ("value-matches-the-reference", "{", "--case is no JSON"),
         ("value-matches-the-reference", "[]", "--case is no JSON object"),
         ("value-matches-the-reference", "{}", "this is no case document"),
@@ -230,6 +232,51 @@ def _finding(format, verdict, ratio):
 )
 def test_precision_and_formula_are_told_apart(wide, narrow, says):
     every = [_finding("binary64", *wide), _finding("bfloat16", *narrow)]
-    told = audits._with_kind(every[1], every)
+    told = records.with_kind(every[1], every)
     assert told.explanation == "Off." if says is None else says in told.explanation
-    assert audits._with_kind(every[0], every[:1]).explanation == "Off."
+    assert records.with_kind(every[0], every[:1]).explanation == "Off."
+
+
+# --- what the audit adds to the laws' verdicts --------------------------------------------------------------------
+
+
+def forgets_epsilon_of_many(logits, labels, epsilon=1.0, reduction="none"):
+    """Right up to five classes, which is as many as the laws draw."""
+    losses = textbook(logits, labels, epsilon if logits.shape[-1] <= 5 else 0.0)
+    return losses.mean() if reduction == "mean" else losses
+
+
+def test_a_graded_row_beyond_the_tolerance_is_a_finding():
+    runner = LocalSubject(forgets_epsilon_of_many)
+    dialect = identify(runner)
+    options = Options(profile="quick", formats=(BINARY64,))
+    held = [r for r in findings(runner, dialect, options) if r.law.id == "value-matches-the-reference"]
+    assert held[0].found.verdict is Verdict.HOLDS
+    grades = records.grades(runner, dialect, BINARY64, options)
+    raised = audits._with_graded(held[0], grades, runner, dialect)
+    assert raised.found.verdict is Verdict.VIOLATED
+    assert raised.found.case.classes == 10
+    assert audits._with_graded(held[0], [], runner, dialect) is held[0]
+
+
+def test_one_breakdown_is_one_violation():
+    broken_down = [
+        msgspec.structs.replace(
+            _finding("binary64", "violated", math.inf), property=p, expected="a loss", observed=text
+        )
+        for p, text in (("a", "TypeError: no"), ("b", "TypeError: no"), ("c", "ValueError: other"))
+    ]
+    told = records.one_breakdown(broken_down)
+    assert [f.verdict for f in told] == ["violated", "inconclusive", "violated"]
+    assert told[1].explanation == "Not decided: TypeError: no, see a."
+
+
+def smoothed_by_default(logits, labels, epsilon=1.0, label_smoothing=0.1):
+    ce = torch.nn.functional.cross_entropy(logits.double(), labels, reduction="none", label_smoothing=label_smoothing)
+    return ce + epsilon * (1 - logits.double().softmax(-1).gather(-1, labels[:, None])[:, 0])
+
+
+def test_notes_say_what_was_left_out():
+    runner = LocalSubject(smoothed_by_default)
+    notes = list(audits._notes(runner, identify(runner), Options()))
+    assert "Its label smoothing is 0.1 by default; it was audited at 0." in notes

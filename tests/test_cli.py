@@ -18,7 +18,7 @@ import msgspec
 import pytest
 from report.example import build, finding
 
-from polyref import __version__, cli
+from polyref import __version__, cli, records
 from polyref import audit as au
 from polyref.errors import NothingMeasured
 from polyref.formats import BINARY32, BINARY64
@@ -350,7 +350,7 @@ def test_a_reproduce_line_does_what_it_says(tmp_path: Path, monkeypatch: pytest.
     """Also through a folder and an override that a shell would take apart, and after the loss is mended."""
     laws = [law for law in au.load_properties() if law.id == "gradient-matches-the-reference"]
     monkeypatch.setattr(au, "load_properties", lambda: laws)
-    monkeypatch.setattr(au, "grade_format", lambda *_, **__: ())
+    monkeypatch.setattr(records, "grade_format", lambda *_, **__: ())
     folder = tmp_path / "it's $HOME"
     folder.mkdir()
     path = folder / "theirs.py"
@@ -389,14 +389,14 @@ def test_exit_codes_of_a_check(run: Run, monkeypatch: pytest.MonkeyPatch, verdic
         f"{verdict}: error 2.50e7 times the tolerance",
         "Expected   [red]1[/red]",
         "Observed   2⟨U+001B⟩[2J",
-        "The loss is wrong.",
+        "Subject    The loss is wrong.",
     ]
 
 
 @pytest.mark.parametrize(
     ("law", "case", "line"),
     [
-        ("gradient-match", "{}", "no law is called 'gradient-match': did you mean 'gradient-matches-the-reference'?"),
+        ("gradient-match", "{}", "no law is called 'gradient-match': choose gradient-matches-the-reference"),
         ("shift-invariance", "{", "--case is no JSON (Expecting property name"),
         ("shift-invariance", "[]", "--case is no JSON object: copy it from the finding"),
         ("shift-invariance", "{}", "this is no case document (KeyError: 'spec')"),

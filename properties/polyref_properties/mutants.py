@@ -159,6 +159,13 @@ def _inputs_overwritten(
     return result
 
 
+def _mean_detached(logits: Any, labels: Any, epsilon: float = 1.0, weight: Any = None, reduction: str = "none") -> Any:
+    losses = textbook(logits, labels, epsilon, weight, reduction)
+    if reduction != "mean":
+        return losses
+    return losses - (extra := textbook(logits, labels, epsilon, weight, reduction) / 2) + extra.detach()
+
+
 class _StateKept:
     """Remembers the largest loss seen and adds a trace of it to the next call."""
 
@@ -225,6 +232,7 @@ def all_mutants() -> dict[str, Mutant]:
         Mutant("weight-normalised", "weights divided by their sum", _normalised),
         Mutant("batch-mean-plus-samples", "the batch's mean cross-entropy plus each sample's term", _batch_mean),
         Mutant("sum-is-mean", "reduction sum returns the mean", _sum_is_mean),
+        Mutant("mean-half-detached", "reduction mean has half of its gradient", _mean_detached),
         Mutant("negated", "the negative of the loss", _negated),
         Mutant("state-kept", "the second call differs from the first", _StateKept),
         Mutant("inputs-overwritten", "the labels are zeroed", _inputs_overwritten),

@@ -82,7 +82,7 @@ GRADIENT = Property(
     applies=needs_gradient,
     strategy=_any_cases,
     check=_gradient_matches,
-    mutants=("polynomial-detached", "cross-entropy-detached", "probability-clamped"),
+    mutants=("polynomial-detached", "cross-entropy-detached", "probability-clamped", "mean-half-detached"),
     formats="each",
 )
 

@@ -71,7 +71,9 @@ SMALLEST = {
     ("eps-minus-one-cancels-first-term-under-class-weights", "weight-on-cross-entropy-only"): (
         "binary64 logits [0, 0], target 0, weight [0.5, 0.5], epsilon -1, reduction none"
     ),
-    ("reductions-agree", "sum-is-mean"): "binary64 logits [0, 0; 0, 0], target 0; 0, epsilon 1, reduction none",
+    ("reductions-agree", "sum-is-mean"): (
+        "binary64 logits [0, 0], target 0, weight [0.5, 0.5], epsilon 1, reduction none"
+    ),
     ("affine-in-epsilon", "epsilon-squared"): "binary64 logits [0, 0], target 0, epsilon 1, reduction none",
     ("gradient-sums-to-zero", "normaliser-detached"): "binary64 logits [0, 0], target 0, epsilon 1, reduction none",
     ("gradient-is-that-of-the-value", "cross-entropy-detached"): (
