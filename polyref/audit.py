@@ -135,8 +135,9 @@ def _with_graded(result: Result, grades: list[doc.Grade], runner: Runner, dialec
             case = Case.from_json(g.case)
             outcome = check(result.law, case, Context(runner, dialect, result.format))
             if outcome.verdict is Verdict.VIOLATED:
-                examples = result.found.examples + g.examples
-                violated = Found(Verdict.VIOLATED, outcome, case, examples, max(outcome.ratio, g.max_ratio))
+                worst = max(outcome.ratio, g.max_ratio)
+                # The graded rows are counted with the grade.
+                violated = Found(Verdict.VIOLATED, outcome, case, result.found.examples, worst)
                 return Result(result.law, result.format, violated)
     return result
 

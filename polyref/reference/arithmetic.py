@@ -1,9 +1,9 @@
 """Floating-point arithmetic as balls: every operation returns all the results that a correct one could have.
 
 An operation of a format with unit roundoff u is the exact one times [1 +- c u], plus [+- smallest subnormal] where the
-result may underflow (flushed to zero or not). c is 1 for +, -, * and /; for elementary functions it
-is twice the library's documented error in ulps, as an ulp is at most 2 u of the value. A sum of n terms
-in any order has the factor 1 +- gamma_(n-1), gamma_k = k u / (1 - k u).
+result may underflow; gradual underflow is supposed, as flushing to zero would cost up to the smallest normal number. c
+is 1 for +, -, * and /; for elementary functions it is twice the library's documented error in ulps, as an ulp is
+at most 2 u of the value. A sum of n terms in any order has the factor 1 +- gamma_(n-1), gamma_k = k u / (1 - k u).
 
 Source: N. J. Higham, Accuracy and Stability of Numerical Algorithms, SIAM 2002, sections 2.2, 3.1 and 4.2.
 """
@@ -37,8 +37,6 @@ class Library:
 
 #: Vectorised torch on the CPU uses SLEEF's 1.0-ulp functions, its scalar paths the C library's (below 1 ulp).
 TORCH_CPU = Library("torch CPU: SLEEF u10 and the C library", exp=1, log=1, log1p=1, expm1=1, pow=1)
-#: CUDA C++ Programming Guide, mathematical functions, single precision without fast math.
-TORCH_CUDA = Library("torch CUDA: libdevice", exp=2, log=1, log1p=1, expm1=1, pow=4)
 
 
 class Arithmetic:
