@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Sequence
 from numbers import Real
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _REDUCTIONS = ("none", "mean", "sum")
+_LARGEST = sys.float_info.max
 
 
 def checked_epsilon(epsilon: object) -> tuple[float, ...]:
@@ -25,7 +26,7 @@ def checked_epsilon(epsilon: object) -> tuple[float, ...]:
         raise TypeError(f"epsilon must be a number or a sequence of numbers eps_1, ..., eps_N, got {epsilon!r}")
     result = tuple(float(e) for e in items)
     for j, e in enumerate(result, start=1):
-        if not math.isfinite(2 * len(result) * e):
+        if not abs(2 * len(result) * e) <= _LARGEST:  # a comparison, which torch.compile traces, unlike isfinite
             raise ValueError(f"epsilon_{j} must be a finite number whose multiples are finite, got {e!r}")
     return result
 
@@ -40,7 +41,7 @@ def checked_gamma(gamma: object) -> float:
     if not isinstance(gamma, Real):
         raise TypeError(f"gamma must be a number, got {gamma!r}")
     result = float(gamma)
-    if not (math.isfinite(result) and result >= 0):
+    if not 0 <= result <= _LARGEST:
         raise ValueError(f"gamma must be finite and at least 0, got {gamma!r}")
     return result
 
@@ -67,21 +68,24 @@ def checked_smoothing(label_smoothing: float) -> float:
     return float(label_smoothing)
 
 
-def check_weight(weight: Tensor | None, input: Tensor, classes: int) -> None:
-    """Class weights: one a class, of the input's dtype, not differentiable.
+def check_weight(weight: Tensor | None, input: Tensor, *, autocast: bool = False) -> None:
+    """Class weights: one a class, of the input's dtype (any under autocast), on its device, not differentiable.
 
     Raises:
         RuntimeError: otherwise.
     """
     if weight is None:
         return
+    classes = input.shape[0 if input.dim() == 1 else 1]
     if weight.shape != (classes,):
         raise RuntimeError(
             f"weight tensor should be defined either for all {classes} classes or no classes "
             f"but got weight tensor of shape: {list(weight.shape)}"
         )
-    if weight.dtype != input.dtype:
+    if not weight.is_floating_point() or (weight.dtype != input.dtype and not autocast):
         raise RuntimeError(f"expected weight of the input's dtype {input.dtype} but found {weight.dtype}: convert it")
+    if weight.device != input.device:
+        raise RuntimeError(f"expected weight on the input's device {input.device} but found {weight.device}: move it")
     if weight.requires_grad:
         raise RuntimeError("the loss is not differentiable with respect to weight: pass weight.detach()")
 
@@ -110,12 +114,13 @@ def check_target(target: Tensor, input: Tensor, ignore_index: int) -> Tensor:
     Raises:
         TypeError: if it is no tensor.
         ValueError: for a number of targets that does not fit the batch.
-        RuntimeError: for another dtype or shape, or where probabilities require a gradient or come with ignore_index.
-        IndexError: for an index out of range. Only on the CPU: on an accelerator, where looking would wait for the
-            device, its own index check stops the program, as with torch.
+        RuntimeError: for another dtype, shape or device, or where probabilities require a gradient or come with
+            ignore_index. Indices out of range are left to the kernels, which see them anyway.
     """
     if not isinstance(target, Tensor):
         raise TypeError(f"target must be a Tensor of class indices or probabilities, not {type(target).__name__}")
+    if target.device != input.device:
+        raise RuntimeError(f"expected target on the input's device {input.device} but found {target.device}: move it")
     if target.shape == input.shape:
         return _check_probabilities(target, ignore_index)
     if target.dtype not in (torch.int64, torch.uint8):
@@ -131,16 +136,7 @@ def check_target(target: Tensor, input: Tensor, ignore_index: int) -> Tensor:
             raise ValueError(f"Expected input batch_size ({input.shape[0]}) to match target batch_size ({got}).")
         if target.shape != expected:
             raise RuntimeError(f"Expected target size {list(expected)}, got {list(target.shape)}")
-    target = target.long()
-    if target.device.type == "cpu":
-        classes = input.shape[0 if input.dim() == 1 else 1]
-        wrong = target[((target < 0) | (target >= classes)) & (target != ignore_index)]
-        if wrong.numel():
-            raise IndexError(
-                f"Target {wrong[0].item()} is out of bounds: with {classes} classes give 0 to {classes - 1}, "
-                f"or ignore_index {ignore_index}"
-            )
-    return target
+    return target.long()
 
 
 def _check_probabilities(target: Tensor, ignore_index: int) -> Tensor:
@@ -154,3 +150,18 @@ def _check_probabilities(target: Tensor, ignore_index: int) -> Tensor:
     if target.requires_grad:
         raise RuntimeError("the loss is not differentiable with respect to target: pass target.detach()")
     return target
+
+
+def check_inplace(input: Tensor) -> None:
+    """Logits that their gradient may overwrite.
+
+    Raises:
+        RuntimeError: for a leaf that requires a gradient (a parameter would be lost), for logits that are not laid out
+            as the kernels need them (the gradient would be written to a copy), and under functorch's transforms.
+    """
+    if input.requires_grad and input.is_leaf:
+        raise RuntimeError("inplace_backward=True would overwrite a leaf that requires grad: leave it out")
+    if not input.is_contiguous():
+        raise RuntimeError(f"inplace_backward=True needs contiguous logits, got strides {input.stride()}: leave it out")
+    if torch._C._are_functorch_transforms_active():
+        raise RuntimeError("inplace_backward=True does not work under torch.func transforms: leave it out")

@@ -13,11 +13,12 @@ remainder with a series of its own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
+import torch
 from torch import Tensor
 
 from polyref.nn._arguments import (
+    check_inplace,
     check_input,
     check_target,
     check_weight,
@@ -26,8 +27,11 @@ from polyref.nn._arguments import (
     checked_reduction,
     checked_smoothing,
 )
-from polyref.nn._rows import IndexLoss, Options, class_dim
-from polyref.nn._soft import SoftLoss
+from polyref.nn._autograd import Call, evaluate
+from polyref.nn._backend import choose
+from polyref.nn._kernel import Parameters
+
+_HALF = (torch.float16, torch.bfloat16)
 
 
 def poly_cross_entropy(
@@ -40,6 +44,7 @@ def poly_cross_entropy(
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
+    inplace_backward: bool = False,
 ) -> Tensor:
     """The Poly-N loss of logits, focal if gamma > 0; ``epsilon=0`` is ``torch.nn.functional.cross_entropy``.
 
@@ -56,16 +61,22 @@ def poly_cross_entropy(
         reduction: 'none', 'sum', or 'mean': sum w l / sum w over the rows that are not ignored; for class probabilities
             sum l / number of rows. The mean of no rows is NaN.
         label_smoothing: in [0, 1]; the target becomes (1 - s) q + s/C.
+        inplace_backward: write the gradient into the logits' storage in the backward pass, which then needs no memory
+            of its own. The logits are lost: read what you want of them (an accuracy, say) before. A leaf that requires
+            grad, logits that are not contiguous, a graph that is kept, and torch.func transforms are refused; and
+            autograd refuses the backward pass of whoever else saved these logits.
 
     Returns:
         The loss, in the input's dtype: a scalar, or for 'none' one loss for each row, of the shape of the index target.
+        Under autocast the loss of 16-bit logits is float32, as torch's is; the logits are not copied for it.
 
     Raises:
         ValueError: for a batch size that does not match, an unknown reduction, no classes, or a gamma or epsilon out of
             range.
         IndexError: for a target out of range, on the CPU.
-        RuntimeError: for a target or weight of the wrong dtype or shape, for label_smoothing out of range; and from the
-            backward pass under create_graph=True, because there is no second derivative yet.
+        RuntimeError: for a target or weight of the wrong dtype, shape or device, for label_smoothing out of range, for
+            a backend of the environment that cannot be used, where inplace_backward would do harm; and from the
+            backward pass of a second derivative, because there is no third.
         TypeError, NotImplementedError: for an argument of the wrong type; for a dtype that has no implementation.
 
     Impossible classes, with logits of -inf, contribute nothing; as a target they make the loss inf and leave the
@@ -95,15 +106,53 @@ def poly_cross_entropy(
     Where the loss itself crosses zero (eps_1 < -1) only its absolute error is small.
     """
     check_input(input)
-    options = Options(
+    parameters = Parameters(
         checked_epsilon(epsilon),
         checked_gamma(gamma),
-        checked_reduction(reduction),
         ignore_index,
+        checked_reduction(reduction),
         checked_smoothing(label_smoothing),
     )
     target = check_target(target, input, ignore_index)
-    check_weight(weight, input, input.shape[class_dim(input)])
-    if target.is_floating_point() or options.label_smoothing > 0:
-        return cast(Tensor, SoftLoss.apply(input, target, weight, options))  # type: ignore[no-untyped-call]
-    return cast(Tensor, IndexLoss.apply(input, target, weight, options))  # type: ignore[no-untyped-call]
+    device = input.device.type
+    autocast = torch.is_autocast_enabled(device)
+    check_weight(weight, input, autocast=autocast)
+    if inplace_backward:
+        check_inplace(input)
+    soft = target.is_floating_point() or parameters.label_smoothing > 0
+    half = input.dtype in _HALF
+    logits, labels = rows(input, target)
+    call = Call(
+        parameters,
+        # Under autocast the loss is float32, as torch's is; no float32 copy of the logits is made for that.
+        dtype=torch.float32 if autocast and half else input.dtype,
+        backend=choose(device, input.dtype, soft),
+        gradient=writes_ahead(input) and not inplace_backward and reduction != "none",
+        inplace=inplace_backward,
+    )
+    loss = evaluate(logits, labels, weight, call)
+    if reduction == "none" and input.dim() != 2:
+        return loss.reshape(input.shape[:0] if input.dim() == 1 else (*input.shape[:1], *input.shape[2:]))
+    return loss
+
+
+def rows(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits as (N, C) or (N, C, D) and their target, contiguous; where the layout allows it nothing is copied."""
+    if input.dim() == 1:
+        input, target = input.unsqueeze(0), target.unsqueeze(0)
+    elif input.dim() > 2:
+        probabilities = target.dim() == input.dim()
+        if input.stride(1) == 1 and not input.is_contiguous():
+            # Classes last in memory: every pixel is a row.
+            last = input.movedim(1, -1)
+            if last.is_contiguous():
+                labels = target.movedim(1, -1).reshape(-1, input.shape[1]) if probabilities else target.reshape(-1)
+                return last.reshape(-1, input.shape[1]), labels.contiguous()
+        input = input.flatten(2)
+        target = target.flatten(2 if probabilities else 1)
+    return input.contiguous(), target.contiguous()
+
+
+def writes_ahead(input: Tensor) -> bool:
+    """Whether the gradient can be written with the loss: it is wanted, and no transform will ask for another one."""
+    return torch.is_grad_enabled() and input.requires_grad and not torch._C._are_functorch_transforms_active()

@@ -25,6 +25,7 @@ class PolyCrossEntropyLoss(Module):
         ignore_index: the index target whose rows contribute nothing.
         reduction: 'none', 'mean' or 'sum'.
         label_smoothing: in [0, 1].
+        inplace_backward: whether the backward pass writes the gradient into the logits.
 
     Raises:
         ValueError, RuntimeError, TypeError: for parameters out of range, here and not at the first call.
@@ -40,6 +41,7 @@ class PolyCrossEntropyLoss(Module):
         ignore_index: int = -100,
         reduction: str = "mean",
         label_smoothing: float = 0.0,
+        inplace_backward: bool = False,
     ) -> None:
         super().__init__()
         self.epsilon = checked_epsilon(epsilon)
@@ -47,6 +49,7 @@ class PolyCrossEntropyLoss(Module):
         self.ignore_index = ignore_index
         self.reduction = checked_reduction(reduction)
         self.label_smoothing = checked_smoothing(label_smoothing)
+        self.inplace_backward = inplace_backward
         self.register_buffer("weight", weight)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -60,6 +63,7 @@ class PolyCrossEntropyLoss(Module):
             ignore_index=self.ignore_index,
             reduction=self.reduction,
             label_smoothing=self.label_smoothing,
+            inplace_backward=self.inplace_backward,
         )
 
     def extra_repr(self) -> str:
@@ -74,4 +78,31 @@ class PolyCrossEntropyLoss(Module):
         parts.append(f"reduction={self.reduction!r}")
         if self.label_smoothing:
             parts.append(f"label_smoothing={self.label_smoothing}")
+        if self.inplace_backward:
+            parts.append("inplace_backward=True")
         return ", ".join(parts)
+
+
+class PolyFocalLoss(PolyCrossEntropyLoss):
+    """The focal Poly-N loss of logits, x^gamma in front of every term; as :class:`PolyCrossEntropyLoss` but for gamma.
+
+    With epsilon 0 it is the focal loss of Lin et al. (ICCV 2017, arXiv 1708.02002) for softmax probabilities, and with
+    the class weights as its alpha. For the sigmoid's see :class:`PolyBCEWithLogitsLoss`.
+
+    Args:
+        epsilon: eps_1, or a sequence eps_1, ..., eps_N.
+        gamma: the focal exponent, at least 0.
+        weight, ignore_index, reduction, label_smoothing, inplace_backward: as for :class:`PolyCrossEntropyLoss`.
+    """
+
+    def __init__(  # noqa: PLR0917 - positional like torch's own losses
+        self,
+        epsilon: float | Sequence[float] = 1.0,
+        gamma: float = 2.0,
+        weight: Tensor | None = None,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+        inplace_backward: bool = False,
+    ) -> None:
+        super().__init__(epsilon, gamma, weight, ignore_index, reduction, label_smoothing, inplace_backward)
