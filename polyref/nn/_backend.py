@@ -33,7 +33,10 @@ def unavailable(name: str) -> str:
     """Why a backend cannot be used here, in a line; empty if it can."""
     if name == "eager":
         return ""
-    return cast(str, importlib.import_module(MODULES[name]).unavailable())
+    try:
+        return cast(str, importlib.import_module(MODULES[name]).unavailable())
+    except (ImportError, AttributeError):
+        return "it is not here yet"
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
