@@ -114,8 +114,7 @@ def check_target(target: Tensor, input: Tensor, ignore_index: int) -> Tensor:
     Raises:
         TypeError: if it is no tensor.
         ValueError: for a number of targets that does not fit the batch.
-        RuntimeError: for another dtype, shape or device, or where probabilities require a gradient or come with
-            ignore_index. Indices out of range are left to the kernels, which see them anyway.
+        RuntimeError: for another dtype, shape or device, or where probabilities come with ignore_index. Indices out of range are left to the kernels, which see them anyway.
     """
     if not isinstance(target, Tensor):
         raise TypeError(f"target must be a Tensor of class indices or probabilities, not {type(target).__name__}")
@@ -147,8 +146,6 @@ def _check_probabilities(target: Tensor, ignore_index: int) -> Tensor:
         )
     if ignore_index >= 0:
         raise RuntimeError(f"ignore_index is not supported for floating point target, got {ignore_index}: leave it out")
-    if target.requires_grad:
-        raise RuntimeError("the loss is not differentiable with respect to target: pass target.detach()")
     return target
 
 

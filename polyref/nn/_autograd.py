@@ -21,6 +21,7 @@ from torch.autograd.graph import increment_version
 from polyref.nn import _ops
 from polyref.nn._curvature import curvature
 from polyref.nn._kernel import Parameters
+from polyref.nn._soft import target_gradient
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,23 +74,26 @@ class Loss(Function):
         ctx.save_for_forward(logits, target, weight)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, None, None, None]:
-        """The gradient with respect to the logits."""
+    def backward(ctx: Any, grad: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, Tensor | None, None, None]:
+        """The gradients with respect to the logits, and to a target of class probabilities."""
         if grad is None:
             return None, None, None, None
         logits, target, weight, ahead = ctx.saved_tensors
         call: Call = ctx.call
+        labels = _of_the_target(grad, logits, target, weight, call) if ctx.needs_input_grad[1] else None
+        if not ctx.needs_input_grad[0]:
+            return None, labels, None, None
         if call.inplace:
-            return _into_the_logits(grad, logits, target, weight, call), None, None, None
+            return _into_the_logits(grad, logits, target, weight, call), labels, None, None
         if torch.is_grad_enabled():
-            return applied(ForwardGradient, grad, logits, target, weight, call), None, None, None
-        if not call.gradient or call.parameters.reduction == "none":
-            return call.gradient_of(grad, logits, target, weight), None, None, None
-        # What was computed ahead may be needed again if the graph is kept, else it is ours to write to and give away.
+            return applied(ForwardGradient, grad, logits, target, weight, call), labels, None, None
+        if not call.gradient:
+            return call.gradient_of(grad, logits, target, weight), labels, None, None
+        # What was computed ahead may be needed again if the graph is kept, else it is ours to write to and to give away.
         out = ahead.clone() if _graph_is_kept() else ahead
         packed = _ops.packed(call.parameters)
         _ops.backward_(out, grad, logits, target, weight, True, *packed, call.backend)
-        return out, None, None, None
+        return out, labels, None, None
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[tuple[Tensor, Tensor], tuple[int, None]]:
@@ -213,6 +217,20 @@ def contraction(gradient: Tensor, tangent: Tensor, parameters: Parameters, dtype
     if parameters.reduction == "none":
         return product.sum(1)
     return product.reshape(parameters.groups, -1).sum(1) if parameters.groups else product.sum()
+
+
+def _of_the_target(grad: Tensor, logits: Tensor, target: Tensor, weight: Tensor | None, call: Call) -> Tensor:
+    """The gradient with respect to class probabilities: the weighted loss of every class.
+
+    Raises:
+        RuntimeError: if it is to be differentiated in its turn.
+    """
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            "the loss has no second derivative with respect to class probabilities: pass target.detach(), "
+            "or leave out create_graph=True"
+        )
+    return target_gradient(grad, logits, target, weight, call.parameters)
 
 
 def _into_the_logits(grad: Tensor, logits: Tensor, target: Tensor, weight: Tensor | None, call: Call) -> Tensor:

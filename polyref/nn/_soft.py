@@ -50,7 +50,7 @@ class Distribution:
         e = e - e * rest
         others = sums_of_others(e, top)
         total = e.sum(1, keepdim=True)
-        log = distance + others.gather(1, top).log1p()
+        log = distance + others.gather(1, top).log1p() + 0 * total  # a row with +inf is NaN in every class
         return cls(top, e, e / total, others / total, log)
 
 
@@ -215,6 +215,21 @@ def backward_(
         part = _row_losses(logits[rows], target[rows], weight, parameters, factors=factors[rows])[1]
         if part is not None:
             out[rows] = part
+
+
+def target_gradient(
+    grad: Tensor, logits: Tensor, target: Tensor, weight: Tensor | None, parameters: Parameters
+) -> Tensor:
+    """The gradient with respect to the probabilities q: w_k l_k for every class, infinite where the loss is."""
+    bits = 53 if logits.dtype == torch.float64 else 24
+    factors = row_factors(grad, target, weight, parameters) * (1 - parameters.label_smoothing)
+    out = torch.empty_like(target)
+    column = None if weight is None else weight.double().view([-1 if i == 1 else 1 for i in range(logits.dim())])
+    for rows in _chunks(logits):
+        d = Distribution.of(logits[rows])
+        value, _ = respond(d.x, d.p, d.log, epsilon=parameters.epsilon, gamma=parameters.gamma, bits=bits)
+        out[rows] = (value if column is None else value * column) * factors[rows].unsqueeze(1)
+    return out
 
 
 def check_range(target: Tensor, classes: int, ignore_index: int) -> None:
