@@ -1,0 +1,172 @@
+// Vectors of torch's own types: the few operations on them that torch does not have, or has with other rules for NaN.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+
+#include <ATen/cpu/vec/vec.h>
+
+namespace polyref {
+
+using at::vec::Vectorized;
+
+// The type of the exponentials: 16-bit logits are computed in binary32 and rounded once, at the end.
+template <typename T>
+using compute_t = std::conditional_t<std::is_same_v<T, double>, double, float>;
+
+// The type of what there is once a row. For binary64 the widest format of the machine (64 bits of significand and 15 of
+// exponent on x86), so that only the exponentials' own errors are left, and nothing between them and the result
+// overflows.
+template <typename A>
+using wide_t = std::conditional_t<std::is_same_v<A, double>, long double, double>;
+
+template <typename A>
+inline constexpr int64_t kWidth = Vectorized<A>::size();
+
+// Vectors are handled in pairs: a full vector of a 16-bit format is two of binary32.
+template <typename A>
+inline constexpr int64_t kPair = 2 * kWidth<A>;
+
+template <typename A>
+inline constexpr A kInfinity = std::numeric_limits<A>::infinity();
+
+// a > b ? a : b, and so b where either is NaN.
+inline Vectorized<float> greater_or_second(const Vectorized<float>& a, const Vectorized<float>& b) {
+#if defined(CPU_CAPABILITY_AVX512)
+  return _mm512_max_ps(a, b);
+#elif defined(CPU_CAPABILITY_AVX2)
+  return _mm256_max_ps(a, b);
+#else
+  return Vectorized<float>::blendv(b, a, a > b);
+#endif
+}
+
+inline Vectorized<double> greater_or_second(const Vectorized<double>& a, const Vectorized<double>& b) {
+#if defined(CPU_CAPABILITY_AVX512)
+  return _mm512_max_pd(a, b);
+#elif defined(CPU_CAPABILITY_AVX2)
+  return _mm256_max_pd(a, b);
+#else
+  return Vectorized<double>::blendv(b, a, a > b);
+#endif
+}
+
+// p 2^n for integral n, rounded once where the product is subnormal. n is at least twice the smallest exponent.
+inline Vectorized<float> scale_by_power(const Vectorized<float>& p, const Vectorized<float>& n) {
+#if defined(CPU_CAPABILITY_AVX512)
+  return _mm512_scalef_ps(p, n);
+#else
+  // Two steps, the first of them exact. The integer is read off n + 1.5 2^23; of NaN it is some integer, and p is NaN.
+  constexpr int64_t width = kWidth<float>;
+  float shifted[width], first[width], second[width];
+  (n + Vectorized<float>(12582912.0f)).store(shifted);
+  for (int64_t i = 0; i < width; ++i) {
+    int32_t k;
+    std::memcpy(&k, shifted + i, sizeof k);
+    k = static_cast<int32_t>(static_cast<uint32_t>(k) - 0x4B400000u);
+    const int32_t half = k >> 1;
+    const uint32_t a = static_cast<uint32_t>(half + 127) << 23;
+    const uint32_t b = static_cast<uint32_t>(k - half + 127) << 23;
+    std::memcpy(first + i, &a, sizeof a);
+    std::memcpy(second + i, &b, sizeof b);
+  }
+  return (p * Vectorized<float>::loadu(first)) * Vectorized<float>::loadu(second);
+#endif
+}
+
+inline Vectorized<double> scale_by_power(const Vectorized<double>& p, const Vectorized<double>& n) {
+#if defined(CPU_CAPABILITY_AVX512)
+  return _mm512_scalef_pd(p, n);
+#else
+  constexpr int64_t width = kWidth<double>;
+  double shifted[width], first[width], second[width];
+  (n + Vectorized<double>(6755399441055744.0)).store(shifted);
+  for (int64_t i = 0; i < width; ++i) {
+    int64_t k;
+    std::memcpy(&k, shifted + i, sizeof k);
+    k = static_cast<int64_t>(static_cast<uint64_t>(k) - 0x4338000000000000u);
+    const int64_t half = k >> 1;
+    const uint64_t a = static_cast<uint64_t>(half + 1023) << 52;
+    const uint64_t b = static_cast<uint64_t>(k - half + 1023) << 52;
+    std::memcpy(first + i, &a, sizeof a);
+    std::memcpy(second + i, &b, sizeof b);
+  }
+  return (p * Vectorized<double>::loadu(first)) * Vectorized<double>::loadu(second);
+#endif
+}
+
+// A vector of binary32 as two of binary64, exactly.
+inline void widen(const Vectorized<float>& v, Vectorized<double>& low, Vectorized<double>& high) {
+#if defined(CPU_CAPABILITY_AVX512)
+  low = _mm512_cvtps_pd(_mm512_castps512_ps256(v));
+  high = _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1));
+#elif defined(CPU_CAPABILITY_AVX2)
+  low = _mm256_cvtps_pd(_mm256_castps256_ps128(v));
+  high = _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1));
+#else
+  constexpr int64_t width = kWidth<double>;
+  float narrow[2 * width];
+  double wide[2 * width];
+  v.store(narrow);
+  for (int64_t i = 0; i < 2 * width; ++i) {
+    wide[i] = narrow[i];
+  }
+  low = Vectorized<double>::loadu(wide);
+  high = Vectorized<double>::loadu(wide + width);
+#endif
+}
+
+// kPair elements of T in the compute type.
+template <typename T>
+inline void load_pair(const T* from, Vectorized<compute_t<T>>& a, Vectorized<compute_t<T>>& b) {
+  if constexpr (std::is_same_v<T, compute_t<T>>) {
+    a = Vectorized<T>::loadu(from);
+    b = Vectorized<T>::loadu(from + kWidth<T>);
+  } else if constexpr (std::is_same_v<T, c10::Half>) {
+    at::vec::load_fp32_from_fp16(from, a, b);
+  } else {
+    at::vec::load_fp32_from_bf16(from, a, b);
+  }
+}
+
+template <typename T>
+inline void store_pair(T* to, const Vectorized<compute_t<T>>& a, const Vectorized<compute_t<T>>& b) {
+  if constexpr (std::is_same_v<T, compute_t<T>>) {
+    a.store(to);
+    b.store(to + kWidth<T>);
+  } else if constexpr (std::is_same_v<T, c10::Half>) {
+    at::vec::convert_float_half(a, b).store(to);
+  } else {
+    at::vec::convert_float_bfloat16(a, b).store(to);
+  }
+}
+
+// The same for `count` elements, fewer than kPair; the others are read as `filler`.
+template <typename T>
+inline void load_part(
+    const T* from, int64_t count, T filler, Vectorized<compute_t<T>>& a, Vectorized<compute_t<T>>& b) {
+  T buffer[kPair<compute_t<T>>];
+  for (int64_t i = 0; i < kPair<compute_t<T>>; ++i) {
+    buffer[i] = filler;
+  }
+  std::memcpy(buffer, from, count * sizeof(T));
+  load_pair(buffer, a, b);
+}
+
+template <typename T>
+inline void store_part(
+    T* to, int64_t count, const Vectorized<compute_t<T>>& a, const Vectorized<compute_t<T>>& b) {
+  T buffer[kPair<compute_t<T>>];
+  store_pair(buffer, a, b);
+  std::memcpy(to, buffer, count * sizeof(T));
+}
+
+// One rounding to T, by way of binary32 for the 16-bit formats.
+template <typename T, typename W>
+inline T narrow(W value) {
+  return static_cast<T>(static_cast<compute_t<T>>(value));
+}
+
+} // namespace polyref

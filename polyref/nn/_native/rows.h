@@ -1,0 +1,120 @@
+// Units whose rows have their classes side by side: a row is read once, stays in cache as exponentials, and its gradient
+// is written once.
+#pragma once
+
+#include "unit.h"
+
+namespace polyref {
+
+inline int64_t padded(int64_t classes, int64_t pair) {
+  return (classes + pair - 1) / pair * pair;
+}
+
+// Several rows at once, so that their arithmetic fills vectors; few where they would not stay in cache.
+template <typename T>
+inline int64_t rows_in_unit(int64_t classes) {
+  using A = compute_t<T>;
+  const int64_t cached = (int64_t{1} << 18) / (padded(classes, kPair<A>) * static_cast<int64_t>(sizeof(A)));
+  return std::clamp<int64_t>(cached, 1, kWidth<double>);
+}
+
+// The row in the compute type, up to the next full pair, with impossible classes for filling; and its maximum.
+template <typename T>
+compute_t<T> read_row(const T* from, int64_t classes, compute_t<T>* to) {
+  using A = compute_t<T>;
+  using V = Vectorized<A>;
+  V a, b, high_a(-kInfinity<A>), high_b(-kInfinity<A>);
+  int64_t k = 0;
+  for (; k + kPair<A> <= classes; k += kPair<A>) {
+    load_pair(from + k, a, b);
+    a.store(to + k);
+    b.store(to + k + kWidth<A>);
+    high_a = greater_or_second(a, high_a);
+    high_b = greater_or_second(b, high_b);
+  }
+  if (k < classes) {
+    load_part(from + k, classes - k, static_cast<T>(-kInfinity<A>), a, b);
+    a.store(to + k);
+    b.store(to + k + kWidth<A>);
+    high_a = greater_or_second(a, high_a);
+    high_b = greater_or_second(b, high_b);
+  }
+  A lanes[kWidth<A>];
+  greater_or_second(high_a, high_b).store(lanes);
+  return *std::max_element(lanes, lanes + kWidth<A>);
+}
+
+// Replaces the row by its exponentials, where they are wanted, and sums them.
+template <typename A, bool keep>
+wide_t<A> exponentiate_row(A* row, int64_t classes, A highest) {
+  using V = Vectorized<A>;
+  const V m(highest);
+  LaneSums<A> first, second;
+  for (int64_t k = 0; k < classes; k += kPair<A>) {
+    const V a = exponential<A>(V::loadu(row + k), m);
+    const V b = exponential<A>(V::loadu(row + k + kWidth<A>), m);
+    if constexpr (keep) {
+      a.store(row + k);
+      b.store(row + k + kWidth<A>);
+    }
+    first.add(a);
+    second.add(b);
+  }
+  return total(first, second);
+}
+
+// e scale, with the scale in two parts so that its rounding does not add to the product's.
+template <typename T>
+void write_row(T* to, int64_t classes, const compute_t<T>* e, compute_t<T> scale_high, compute_t<T> scale_low) {
+  using A = compute_t<T>;
+  using V = Vectorized<A>;
+  const V high(scale_high), low(scale_low);
+  const auto product = [&](int64_t k) {
+    const V v = V::loadu(e + k);
+    return at::vec::fmadd(v, high, v * low);
+  };
+  int64_t k = 0;
+  for (; k + kPair<A> <= classes; k += kPair<A>) {
+    store_pair<T>(to + k, product(k), product(k + kWidth<A>));
+  }
+  if (k < classes) {
+    store_part<T>(to + k, classes - k, product(k), product(k + kWidth<A>));
+  }
+}
+
+template <typename T>
+void solve_rows(Unit<T>& unit, const Problem& problem, compute_t<T>* scratch) {
+  using A = compute_t<T>;
+  const int64_t classes = problem.classes, step = padded(classes, kPair<A>);
+  const T* logits = static_cast<const T*>(problem.logits) + unit.first * classes;
+  for (int64_t lane = 0; lane < unit.count; ++lane) {
+    if (unit.ignored[lane]) {
+      continue;
+    }
+    A* row = scratch + lane * step;
+    unit.highest[lane] = read_row(logits + lane * classes, classes, row);
+    // The target is taken out of the sum: S - e_y would have no digits left for Pt near 1.
+    unit.own[lane] = row[unit.index[lane]];
+    row[unit.index[lane]] = -kInfinity<A>;
+    unit.others[lane] = problem.out != nullptr ? exponentiate_row<A, true>(row, classes, unit.highest[lane])
+                                               : exponentiate_row<A, false>(row, classes, unit.highest[lane]);
+  }
+  finish(unit, problem, [&](int64_t lane) {
+    widen_extreme_row(unit, lane, scratch + lane * step, 1, classes, logits + lane * classes, 1);
+  });
+  if (problem.out == nullptr) {
+    return;
+  }
+  T* out = static_cast<T*>(problem.out) + unit.first * classes;
+  for (int64_t lane = 0; lane < unit.count; ++lane) {
+    T* to = out + lane * classes;
+    if (unit.ignored[lane]) {
+      std::fill(to, to + classes, T(0));
+      continue;
+    }
+    write_row(to, classes, scratch + lane * step, unit.scale_high[lane], unit.scale_low[lane]);
+    to[unit.index[lane]] = narrow<T>(unit.target[lane]);
+  }
+}
+
+} // namespace polyref

@@ -1,0 +1,184 @@
+// A unit of work: up to kLanes rows, from sums of exponentials to losses and to the factors of the gradient.
+#pragma once
+
+#include "exponential.h"
+#include "problem.h"
+
+namespace polyref {
+
+// Rows in a unit: four vectors of the compute type.
+template <typename A>
+inline constexpr int64_t kLanes = 2 * kPair<A>;
+
+template <typename T>
+struct Unit {
+  using A = compute_t<T>;
+  using W = wide_t<A>;
+  static constexpr int64_t lanes = kLanes<A>;
+
+  int64_t first = 0, count = 0; // its rows
+  int64_t index[lanes]; // the target's class
+  bool ignored[lanes];
+  A highest[lanes], own[lanes]; // the largest logit, and the target's
+  W others[lanes]; // the sum of exp(z_k - highest) over k != y
+  W weight[lanes], factor[lanes]; // on the loss, and on the gradient
+  W value[lanes], scale[lanes], target[lanes]; // the loss, and the gradient: scale e_k, of the target `target`
+  alignas(64) A scale_high[lanes], scale_low[lanes];
+};
+
+inline double read(const Incoming& from, int64_t n, int64_t i) {
+  const int64_t at = n * from.outer + i * from.inner;
+  switch (from.dtype) {
+    case c10::ScalarType::Double:
+      return static_cast<const double*>(from.data)[at];
+    case c10::ScalarType::Float:
+      return static_cast<const float*>(from.data)[at];
+    case c10::ScalarType::Half:
+      return static_cast<const c10::Half*>(from.data)[at];
+    default:
+      return static_cast<const c10::BFloat16*>(from.data)[at];
+  }
+}
+
+// Targets, weights and factors of the unit's rows; `denominators` of the groups, or null.
+template <typename T>
+void set_up(Unit<T>& unit, const Problem& problem, const wide_t<compute_t<T>>* denominators) {
+  using W = wide_t<compute_t<T>>;
+  const int64_t in_group = problem.rows() / problem.groups;
+  const int64_t group = unit.first / in_group;
+  W common = 1;
+  const bool each = problem.reduction == Reduction::none && problem.incoming.data != nullptr;
+  if (problem.incoming.data != nullptr && !each) {
+    common = read(problem.incoming, group, 0);
+  }
+  if (denominators != nullptr) {
+    common /= denominators[group];
+  }
+  for (int64_t lane = 0; lane < Unit<T>::lanes; ++lane) {
+    const int64_t row = unit.first + lane;
+    const int64_t y = lane < unit.count ? problem.target[row] : problem.ignore_index;
+    unit.ignored[lane] = y == problem.ignore_index;
+    unit.index[lane] = unit.ignored[lane] ? 0 : y;
+    unit.weight[lane] = problem.weight == nullptr || unit.ignored[lane] ? W(1) : W(problem.weight[y]);
+    unit.factor[lane] = unit.weight[lane] * common;
+    if (each && lane < unit.count) {
+      unit.factor[lane] *= read(problem.incoming, row / problem.inner, row % problem.inner);
+    }
+    // What nothing else fills in: a row of two equal logits.
+    unit.highest[lane] = unit.own[lane] = 0;
+    unit.others[lane] = 1;
+  }
+}
+
+template <typename R>
+struct Answer {
+  R value, scale, target;
+};
+
+// The arithmetic of one row, or of a vector of rows.
+template <typename R>
+inline Answer<R> answer(
+    const Response& response, const R& others, const R& highest, const R& own_logit, const R& weight, const R& factor) {
+  const R one(1), zero(0);
+  const R below = highest - own_logit;
+  const R own = exp_of(own_logit - highest);
+  const R all = others + own;
+  const R inverse = one / all;
+  const R x = others * inverse;
+  // Below the maximum S is 2 at least or -log Pt far from 0; at the maximum S - 1 would cancel, and is known.
+  const R log = below + log1p_of(choose(below == zero, others, all - one));
+  R value, slope;
+  respond(response, x, own * inverse, log, value, slope);
+  const R weighted = slope * factor;
+  return {value * weight, weighted * inverse, zero - weighted * x};
+}
+
+inline void answers(Unit<double>& unit, const Response& response) {
+  for (int64_t lane = 0; lane < unit.count; ++lane) {
+    const auto a = answer<long double>(
+        response,
+        unit.others[lane],
+        unit.highest[lane],
+        unit.own[lane],
+        unit.weight[lane],
+        unit.factor[lane]);
+    unit.value[lane] = a.value;
+    unit.scale[lane] = a.scale;
+    unit.target[lane] = a.target;
+  }
+}
+
+template <typename T>
+inline void answers(Unit<T>& unit, const Response& response) {
+  using D = Vectorized<double>;
+  for (int64_t lane = 0; lane < unit.count; lane += D::size()) {
+    double highest[D::size()], own[D::size()];
+    for (int64_t i = 0; i < D::size(); ++i) {
+      highest[i] = unit.highest[lane + i];
+      own[i] = unit.own[lane + i];
+    }
+    const auto a = answer<D>(
+        response,
+        D::loadu(unit.others + lane),
+        D::loadu(highest),
+        D::loadu(own),
+        D::loadu(unit.weight + lane),
+        D::loadu(unit.factor + lane));
+    a.value.store(unit.value + lane);
+    a.scale.store(unit.scale + lane);
+    a.target.store(unit.target + lane);
+  }
+}
+
+// Where the factor is large and an exponential subnormal, or the factor itself is out of range, the product of the two
+// rounded numbers lacks digits that the exact one has. Such a row's gradient is computed here in the wide type, into the
+// place of its exponentials, and its factor becomes 1.
+//
+// An exponential below the normal range is off by half the smallest subnormal, times the factor; up to a factor of 4
+// that is 2 units in the result's last place.
+template <typename T>
+void widen_extreme_row(
+    Unit<T>& unit, int64_t lane, compute_t<T>* e, int64_t step, int64_t classes, const T* logits, int64_t stride) {
+  using A = compute_t<T>;
+  using W = wide_t<A>;
+  const W scale = unit.scale[lane];
+  if (!(std::abs(scale) > 4) || std::isinf(scale)) {
+    return;
+  }
+  bool exact = std::abs(scale) <= W(std::numeric_limits<A>::max());
+  for (int64_t k = 0; k < classes && exact; ++k) {
+    exact = !(e[k * step] < std::numeric_limits<A>::min()) || k == unit.index[lane];
+  }
+  if (exact) {
+    return;
+  }
+  for (int64_t k = 0; k < classes; ++k) {
+    const W difference = static_cast<W>(static_cast<A>(logits[k * stride])) - unit.highest[lane];
+    e[k * step] = static_cast<A>(difference == -kInfinity<W> ? W(0) : std::exp(difference) * scale);
+  }
+  unit.scale[lane] = 1;
+}
+
+// From the sums to losses and factors. `widen(lane)` sees to an extreme row.
+template <typename T, typename Widen>
+void finish(Unit<T>& unit, const Problem& problem, const Widen& widen) {
+  using A = compute_t<T>;
+  answers(unit, problem.response);
+  for (int64_t lane = 0; lane < unit.count; ++lane) {
+    if (unit.ignored[lane]) {
+      unit.value[lane] = unit.scale[lane] = unit.target[lane] = 0;
+    }
+    if (problem.out != nullptr) {
+      widen(lane);
+      unit.scale_high[lane] = static_cast<A>(unit.scale[lane]);
+      // Not of an infinite one, where it would be NaN.
+      const auto low = unit.scale[lane] - unit.scale_high[lane];
+      unit.scale_low[lane] = std::isfinite(unit.scale_high[lane]) ? static_cast<A>(low) : A(0);
+    }
+  }
+  for (int64_t lane = unit.count; lane < Unit<T>::lanes; ++lane) {
+    unit.scale_high[lane] = unit.scale_low[lane] = 0;
+  }
+}
+
+} // namespace polyref
