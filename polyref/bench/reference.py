@@ -120,12 +120,14 @@ def check_value(digits: int, budget: float) -> Group:
     )
 
 
-def groups(
-    *, rows: int, points: tuple[tuple[int, int], ...], model_classes: tuple[int, ...], digits: int, budget: float
-) -> Iterator[Group]:
-    """All of them; ``points`` are pairs of classes and digits."""
+def engine_groups(*, rows: int, points: tuple[tuple[int, int], ...], digits: int, budget: float) -> Iterator[Group]:
+    """The engines; ``points`` are pairs of classes and digits, ``digits`` are those of the check value."""
     for classes, wanted in points:
         yield engines(rows, classes, wanted, budget)
-    for classes in model_classes:
-        yield models(rows, classes, budget)
     yield check_value(digits, budget)
+
+
+def model_groups(*, rows: int, classes: tuple[int, ...], budget: float) -> Iterator[Group]:
+    """The rounding models, for so many classes each."""
+    for count in classes:
+        yield models(rows, count, budget)

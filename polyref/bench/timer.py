@@ -1,8 +1,10 @@
 """Times of contenders that take turns, and ratios of times of the same round.
 
-The clock is an argument. The default is the CPU time of the process: with one thread and nothing to wait for it is what
-a wall clock shows on an idle machine, and unlike a wall clock it stands still while other programs have the core. It
-does not undo what they do to caches and to memory bandwidth; that is what the pairing is for.
+Two clocks for the CPU. The CPU time of the process, for work on one thread: with nothing to wait for it is what a wall
+clock shows on an idle machine, and it stands still while other programs have the core. And the wall clock, for work on
+several threads, whose CPU time says nothing of how long it takes. Neither undoes what other programs do to caches and
+to memory bandwidth; that is what the pairing is for. A CUDA device has a timer of its own, in
+:mod:`polyref.bench.cuda`.
 """
 
 from __future__ import annotations
@@ -14,15 +16,63 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
-from polyref.bench.contender import Contender
+from polyref.bench.contender import Contender, nothing
 
 #: Nanoseconds, from any origin.
 Clock = Callable[[], int]
 
-cpu_clock: Clock = time.process_time_ns
-
 _NANO = 1e-9
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A sample: the seconds of the calls together, and the seconds that taking it cost."""
+
+    seconds: float
+    spent: float
+
+
+class Timer(Protocol):
+    """Takes samples."""
+
+    @property
+    def name(self) -> str:
+        """The clock, for a document."""
+
+    def take(self, contender: Contender, calls: int) -> Taken:
+        """A sample of so many calls, at least one; every one comes after ``contender.before``, which is not timed."""
+
+
+@dataclass(frozen=True)
+class ClockTimer:
+    """Reads a clock around the calls: around all of them, or around each where something comes between."""
+
+    name: str
+    clock: Clock
+
+    def take(self, contender: Contender, calls: int) -> Taken:
+        """A sample."""
+        run, before, clock = contender.run, contender.before, self.clock
+        first = clock()
+        if before is nothing:
+            for _ in range(calls):
+                run()
+            total = clock() - first
+        else:
+            total = 0
+            for _ in range(calls):
+                before()
+                start = clock()
+                run()
+                total += clock() - start
+        # A clock too coarse to see a call would make ratios of zeros.
+        return Taken(max(total, 1) * _NANO, max(clock() - first, 1) * _NANO)
+
+
+CPU_TIME = ClockTimer("CPU time of the process, user and system", time.process_time_ns)
+WALL_TIME = ClockTimer("wall time", time.perf_counter_ns)
 
 
 @dataclass(frozen=True)
@@ -88,7 +138,7 @@ def turns(count: int, number: int) -> list[int]:
 
 
 def measure(
-    contenders: Sequence[Contender], plan: Plan, budget: float, *, clock: Clock = cpu_clock, rounds: int | None = None
+    contenders: Sequence[Contender], plan: Plan, budget: float, *, timer: Timer, rounds: int | None = None
 ) -> Samples:
     """Time contenders in turns.
 
@@ -96,32 +146,27 @@ def measure(
     in every round, and the number of rounds that ``budget`` seconds allow, unless ``rounds`` says it. Python's
     collector of cycles is off while samples are taken, and runs over what is new between rounds.
     """
-    costs = []
+    calls, one = [], 0.0
     for contender in contenders:
-        contender.run()
-        costs.append(_sample(contender, 1, clock))
-    calls = [max(1, math.ceil(plan.sample / max(cost, _NANO))) for cost in costs]
+        _take(timer, contender, 1)
+        cost = _take(timer, contender, 1)
+        calls.append(max(1, math.ceil(plan.sample / max(cost.seconds, _NANO))))
+        one += cost.spent * calls[-1]
     if rounds is None:
-        one = sum(cost * n for cost, n in zip(costs, calls, strict=True))
         rounds = min(max(int(budget / max(one, _NANO)), plan.fewest), plan.most)
     seconds: dict[str, list[float]] = {contender.name: [] for contender in contenders}
     with _no_collector():
         for number in range(rounds):
             for i in turns(len(contenders), number):
                 contender = contenders[i]
-                seconds[contender.name].append(_sample(contender, calls[i], clock) / calls[i])
+                seconds[contender.name].append(_take(timer, contender, calls[i]).seconds / calls[i])
             gc.collect(0)
     return Samples(seconds, {c.name: n for c, n in zip(contenders, calls, strict=True)})
 
 
-def _sample(contender: Contender, calls: int, clock: Clock) -> float:
-    """Seconds that so many calls take together."""
-    run = contender.run
-    start = clock()
-    for _ in range(calls):
-        run()
-    # A clock too coarse to see a call would make ratios of zeros.
-    return max(clock() - start, 1) * _NANO
+def _take(timer: Timer, contender: Contender, calls: int) -> Taken:
+    with contender.within():
+        return timer.take(contender, calls)
 
 
 @contextmanager
