@@ -28,6 +28,8 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt hatchling editables
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -c constraints.txt -e '.[dev]'
+	@# Without a compiler everything works but more slowly: the command says why, and that is not an error here.
+	$(BIN)/polyref build-native || true
 	touch $(READY)
 
 clean:

@@ -256,6 +256,26 @@ def gallery(
     return run(out, profile=profile, jobs=jobs)
 
 
+@app.command(name="build-native")
+def build_native(*, force: Flag = False) -> int:
+    """Compile polyref.nn's kernel for the processor of this machine; half a minute, once for each version of torch.
+
+    From then on it is used for losses on the CPU, unless POLYREF_NN_BACKEND says otherwise. Without it, or where it
+    cannot be built, they are computed by torch operations.
+
+    Parameters
+    ----------
+    force
+        Build it even if it is there.
+    """
+    from polyref.nn._native import build  # noqa: PLC0415
+
+    there = build.built() and not force
+    path = build.library_path() if there else build.build(force=force)
+    screen.Screen().print(f"{'it is there already' if there else 'built'}: {path}", highlight=False, soft_wrap=True)
+    return 0
+
+
 def main() -> None:
     """The entry point of the process."""
     screen.survive_any_encoding()

@@ -11,7 +11,7 @@ import right
 from polyref.audit import AUDITED, PROFILES, Options, findings
 from polyref.case import Case
 from polyref.formats import BINARY64, Format, named
-from polyref.nn import PolyCrossEntropyLoss
+from polyref.nn import PolyCrossEntropyLoss, PolyFocalLoss, backends
 from polyref.nn.functional import poly_cross_entropy
 from polyref.property import Context, Property, check, search
 from polyref.spec import Spec
@@ -105,14 +105,24 @@ RIGHT = (
     right.single_precision_inside,
     right.focal,
     right.poly_n,
-    poly_cross_entropy,
-    PolyCrossEntropyLoss,
 )
 
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("subject", RIGHT, ids=lambda s: s.__name__)
 def test_right_implementations_hold_every_law(subject, seed):
+    holds_every_law(subject, seed)
+
+
+@pytest.mark.parametrize("backend", [name for name in ("eager", "native") if not backends()[name]])
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("subject", [poly_cross_entropy, PolyCrossEntropyLoss, PolyFocalLoss], ids=lambda s: s.__name__)
+def test_our_losses_hold_every_law_on_every_backend(subject, seed, backend, monkeypatch):
+    monkeypatch.setenv("POLYREF_NN_BACKEND", backend)
+    holds_every_law(subject, seed)
+
+
+def holds_every_law(subject, seed):
     runner = LocalSubject(subject)
     dialect = identify(runner)
     assert dialect.known
