@@ -4,11 +4,17 @@ Contenders take turns round by round, and a figure is the median over the rounds
 round, with its quartiles: what disturbs the machine for a while disturbs both sides of a ratio.
 
     contender   what is timed, and which of them are compared
+    goals       what the fast losses are wanted to reach
     timer       takes turns, and makes ratios of the times
+    cuda        time and memory on a device
     memory      the most memory that a call holds
     reference   the engines, the rounding model, and a plain closed form beside them
-    losses      polyref.nn, F.cross_entropy, the textbook forms, and a copy of the logits
+    losses      polyref.nn, F.cross_entropy, the textbook forms, these compiled, and a copy of the logits
+    ours        polyref.nn by its backends
+    binary      the binary loss, beside torch's
     suite       which of these a run measures, and for how long
-    record      the JSON document, and what it says about the machine
+    machine     what the figures depend on
+    record      the JSON document
     table       the same for a terminal
+    picture     the same to look at
 """

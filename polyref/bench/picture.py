@@ -15,7 +15,7 @@ from typing import Any
 from polyref.bench.goals import COPY, CROSS_ENTROPY
 from polyref.bench.goals import OURS as PREFIX
 from polyref.bench.losses import COMPILED, SECTIONS
-from polyref.bench.table import figure
+from polyref.bench.table import busy, figure
 from polyref.errors import UsageError
 
 Group = dict[str, Any]
@@ -184,7 +184,7 @@ def _caption(data: dict[str, Any], groups: Sequence[Group]) -> str:
     rounds = [group["rounds"] for group in groups]
     return (
         f"Median of {min(rounds)} to {max(rounds)} interleaved rounds, line: quartiles, bar: goal. "
-        f"{data['date'][:10]}, {data['machine']['allocator'].partition(',')[0]}."
+        f"{data['date'][:10]}, {data['machine']['allocator'].partition(',')[0]}; {busy(groups)}."
         + (" A quick run: no figure to state." if data["quick"] else "")
     )
 

@@ -17,6 +17,9 @@ from polyref.bench.record import missed
 #: A column with its quartiles, the titles of the rows, and the longest line of a heading.
 _COLUMN, _TITLE, _HEADING = 13, 16, 12
 
+#: Cores that other programs may keep busy before the figures say more of them than of the contenders.
+_QUIET = 0.2
+
 Group = dict[str, Any]
 
 
@@ -58,20 +61,27 @@ def duration(seconds: float) -> str:
     return f"{figure(seconds / 1e-6)} µs"
 
 
+def busy(groups: Iterable[Group]) -> str:
+    """What other programs did meanwhile, in words; where they took a core, threads waited for one another."""
+    others = max((group["others"] for group in groups if group["others"] is not None), default=None)
+    if others is None:
+        return "the system does not say what other programs did"
+    text = f"other programs kept up to {figure(others)} cores busy"
+    return text if others < _QUIET else f"{text}: state no figure, run again on a quiet machine"
+
+
 def _head(data: dict[str, Any], console: Console) -> None:
     machine, load = data["machine"], data["load_average_at_start"]
     versions = ", ".join(f"{name} {machine['versions'][name]}" for name in ("python", "torch", "triton"))
     lines = [
         f"{machine['cpu']}, {machine['cores']} cores, {machine['instructions']}; {machine['system']}",
-        f"losses on {machine['threads']} threads; {versions}; {data['date']}",
+        f"threads of the losses: {machine['threads']}; {versions}; {data['date']}",
         f"{machine['allocator']}; huge pages: {machine['huge_pages']}",
     ]
     device = machine["cuda"]
     if isinstance(device, dict):
         lines.append(f"{device['name']}, driver {device['driver']}, CUDA {device['runtime']}")
-    others = [group["others"] for group in data["groups"] if group["others"] is not None]
-    busy = f"other programs kept up to {figure(max(others))} cores busy during a group" if others else ""
-    lines.append("; ".join(filter(None, (f"load at start {load[0] if load else 'unknown'}", busy))))
+    lines.append(f"load at start {load[0] if load else 'unknown'}; {busy(data['groups'])}")
     lines.append("Ratios are medians of the rounds; the small figures under them are quartiles.")
     for line in lines:
         console.print(Text(line))
@@ -86,7 +96,7 @@ def _losses(section: str, groups: Sequence[Group], columns: int) -> Iterable[Tab
         yield _times(f"{section}: time / {theirs}", groups, part, to=theirs, quartiles=True)
     for part in parts:
         yield _times(f"{section}: time / {COPY}", groups, part, to=COPY, quartiles=False)
-    yield _others_over(names[0], groups)
+    yield _others_over(section, names[0], groups)
     for part in parts:
         yield _memory(f"{section}: peak memory / logits", groups, part)
 
@@ -107,11 +117,11 @@ def _times(title: str, groups: Sequence[Group], names: Sequence[str], *, to: str
     return table
 
 
-def _others_over(first: str, groups: Sequence[Group]) -> Table:
+def _others_over(section: str, first: str, groups: Sequence[Group]) -> Table:
     """What other people's forms take where the fastest of ours takes 1: the same ratios, turned over."""
     ratios = [{r["to"]: r["median"] for r in group["ratios"] if r["of"] == first} for group in groups]
     names = [n for n in ratios[0] if not n.startswith(OURS) and not n.endswith(COPY)]
-    table = _table(f"time / {first}", map(_heading, names))
+    table = _table(f"{section}: time / {first}", map(_heading, names))
     for group, found in zip(groups, ratios, strict=True):
         table.add_row(group["title"], *(figure(1 / found[n]) if n in found else "–" for n in names))
     return table

@@ -245,7 +245,7 @@ def test_the_tables_say_which_goals_are_met() -> None:
     assert "miss 0.65" in text
     assert "2.00 s" in text
     assert "missed: a float32: polyref eager, time / F.cross_entropy: 2.0, goal 0.65" in text
-    (over_ours,) = text.split("time / polyref native")[1:]
+    (over_ours,) = text.split("losses, CPU: time / polyref native")[1:]
     assert re.search(r"a float32 +4\.00 ", over_ours)
 
 
@@ -283,6 +283,18 @@ def test_how_busy_others_are(monkeypatch: pytest.MonkeyPatch) -> None:
     assert machine.Others().cores() == 0
     monkeypatch.setattr(machine, "_work", lambda: None)
     assert machine.Others().cores() is None
+
+
+@pytest.mark.parametrize(
+    ("others", "text"),
+    [
+        ([None], "the system does not say what other programs did"),
+        ([0.01, None, 0.1], "other programs kept up to 0.10 cores busy"),
+        ([0.01, 1.5], "other programs kept up to 1.50 cores busy: state no figure, run again on a quiet machine"),
+    ],
+)
+def test_a_busy_machine_is_called_busy(others: list[float | None], text: str) -> None:
+    assert table.busy([{"others": value} for value in others]) == text
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------
