@@ -31,12 +31,15 @@ def backends() -> dict[str, str]:
 
 def unavailable(name: str) -> str:
     """Why a backend cannot be used here, in a line; empty if it can."""
-    if name == "eager":
-        return ""
-    try:
-        return cast(str, importlib.import_module(MODULES[name]).unavailable())
-    except (ImportError, AttributeError):
-        return "it is not here yet"
+    if name == "native":
+        from polyref.nn._native.build import available  # noqa: PLC0415 - whoever does not ask need not wait
+
+        return "" if available() else "it is not built: run polyref build-native"
+    if name == "triton":
+        from polyref.nn._triton.launch import unavailable as reason  # noqa: PLC0415
+
+        return reason() or ""
+    return ""
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
