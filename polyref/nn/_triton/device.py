@@ -7,8 +7,8 @@ The mathematics is that of ``_rows.py`` and ``_response.py``. What is particular
 
 - The exponentials are scaled by 2^SHIFT. exp(z - max) is then a normal number down to exp(-131) = 1e-57, whether or not
   the device keeps subnormal numbers, and a large class weight does not bring up digits that were never there.
-- log1p is never needed. For x = 1 - Pt < 1/2 the series gives the logarithm as well, and from 1/2 on -log Pt = t + log S
-  has t >= 0 and log S >= 0, so that nothing cancels; S_o <= C makes log S as accurate as log itself.
+- log1p is never needed. For x = 1 - Pt < 1/2 the series gives the logarithm as well, and from 1/2 on -log Pt =
+  t + log S is at least log 2, with t = max z - z_y >= 0 and log S >= 0: nothing cancels.
 - Error-free transformations survive the compiler: it may contract a product and a sum into an FMA, and the difference
   below has no product; it does not reorder additions. The reduction of the exponent's argument is exact with or without
   an FMA, because k * LN2_HIGH is exact.
@@ -17,6 +17,7 @@ The mathematics is that of ``_rows.py`` and ``_response.py``. What is particular
 """
 # Types are those of the device: nothing here is a Python object that a checker could follow.
 # mypy: ignore-errors
+# ruff: noqa: PLR0915, SIM102
 
 from __future__ import annotations
 
@@ -30,6 +31,12 @@ LN2_LOW = tl.constexpr(1.42860677e-06)
 # Added and taken away again, 1.5 * 2^23 rounds to an integer, which stands in the low bits of the sum.
 ROUNDER = tl.constexpr(12582912.0)
 LARGEST32 = tl.constexpr(3.4028234663852886e38)
+
+
+@triton.jit
+def rounded(value, TYPE: tl.constexpr):
+    """Rounded to TYPE; by way of float32, from which every device converts to 16 bits (a second rounding of 2^-13)."""
+    return value.to(tl.float32).to(TYPE)
 
 
 @triton.jit
@@ -144,7 +151,7 @@ def finish_kernel(partials, counts, loss, width, chunks, BLOCK: tl.constexpr):
             k = start + tl.arange(0, BLOCK)
             weight += tl.load(counts + group.to(tl.int64) * chunks + k, mask=k < chunks, other=0.0)
         result = result / tl.sum(weight, 0)
-    tl.store(loss + group, result.to(loss.dtype.element_ty))
+    tl.store(loss + group, rounded(result, loss.dtype.element_ty))
 
 
 @triton.jit(do_not_specialize=["ignore_index"])
@@ -199,7 +206,7 @@ def loss_kernel(
     if FILLED:
         if tl.load(grad + group.to(tl.int64) * grad_stride).to(tl.float32) == 1.0:
             return
-    row = (program % tiles) * ROWS + tl.arange(0, ROWS)
+    row = (program % tiles).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     valid = row < rows
     position = batch.to(tl.int64) * rows + row
     given = tl.load(target + position, mask=valid, other=0)
@@ -261,16 +268,17 @@ def loss_kernel(
     if loss is not None:
         value = tl.where(ignored, 0.0, value)
         if EACH:
-            tl.store(loss + position, value.to(loss.dtype.element_ty), mask=valid)
+            tl.store(loss + position, rounded(value, loss.dtype.element_ty), mask=valid)
         else:
             tl.store(loss + program, tl.sum(value, 0))
 
     if out is not None:
         if counts is not None:
             c = tl.arange(0, COUNTS)
-            slope = slope / tl.sum(tl.load(counts + group.to(tl.int64) * chunks + c, mask=c < chunks, other=0.0), 0)
+            count = tl.load(counts + group.to(tl.int64) * chunks + c, mask=c < chunks, other=0.0)
+            slope = slope * (1.0 / tl.sum(count, 0))
         if grad is not None:
-            at = grad + group.to(tl.int64) * grad_stride + row.to(tl.int64) * grad_row_stride
+            at = grad + group.to(tl.int64) * grad_stride + row * grad_row_stride
             slope = slope * tl.load(at, mask=valid, other=0.0).to(tl.float64)
         own_gradient = tl.where(ignored, 0.0, -slope * x.to(tl.float64)).to(tl.float32)
         scale = slope * (inverse.to(tl.float64) * 2.0**SHIFT)
@@ -285,7 +293,7 @@ def loss_kernel(
         if SINGLE:
             g = e * first[:, None] * second[:, None]
             g = tl.where((k == y[:, None]) | ignored[:, None], own_gradient[:, None], g)
-            tl.store(there + k * stride, g.to(out.dtype.element_ty), mask=mask)
+            tl.store(there + k * stride, rounded(g, out.dtype.element_ty), mask=mask)
         else:
             for start in range(0, classes, BLOCK):
                 k = start + lanes[None, :]
@@ -293,4 +301,4 @@ def loss_kernel(
                 z = tl.load(here + k * stride, mask=mask, other=float("-inf")).to(tl.float32)
                 g = exponential(z, highest[:, None], ACCURATE, SHIFT) * first[:, None] * second[:, None]
                 g = tl.where((k == y[:, None]) | ignored[:, None], own_gradient[:, None], g)
-                tl.store(there + k * stride, g.to(out.dtype.element_ty), mask=mask)
+                tl.store(there + k * stride, rounded(g, out.dtype.element_ty), mask=mask)

@@ -27,18 +27,23 @@ _MOST_CHUNKS = 256
 _MOST_PARTIALS = 1 << 14
 
 
-def unavailable() -> str | None:
-    """Why this backend cannot run here, in a line; None where it can."""
-    if importlib.util.find_spec("triton") is None:
+def unavailable() -> str:
+    """Why this backend cannot run here, in a line; empty where it can."""
+    if not _installed():
         return "triton is not installed: pip install 'polyref[cuda]'"
     if not torch.cuda.is_available() and not _interpreted():
         return "torch sees no CUDA device"
-    return None
+    return ""
+
+
+@lru_cache(maxsize=1)
+def _installed() -> bool:
+    return importlib.util.find_spec("triton") is not None
 
 
 def _interpreted() -> bool:
     """Whether triton runs its kernels in its interpreter, on tensors of the CPU."""
-    return os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on")
+    return os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes", "y")
 
 
 def applies(logits: Tensor, parameters: Parameters) -> bool:
@@ -47,10 +52,8 @@ def applies(logits: Tensor, parameters: Parameters) -> bool:
         logits.dtype in _DTYPES
         and (logits.is_cuda or (_interpreted() and logits.device.type == "cpu"))
         and parameters.label_smoothing == 0
-        # Rows and classes are counted in 32 bits, elements in 64.
         and logits.shape[1] < 2**30
-        and logits.numel() // logits.shape[1] < 2**30
-        and unavailable() is None
+        and not unavailable()
     )
 
 
@@ -116,28 +119,42 @@ def _power_of_two(n: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
-    """How many elements a program has; powers of two.
+    """How many elements a program has, and how many each of its threads; all of them powers of two.
+
+    What there is one of for each row every thread of the row computes for itself, in float64 mostly: so the threads are
+    few, with as many elements each as the registers hold.
 
     Attributes:
-        single: a tile of whole rows with at most this many elements stays in registers: 32 in each of 1024 threads.
-        tile: what a program aims at where rows are shorter, and the piece of a longer row.
+        single: a tile of whole rows with at most this many elements stays in registers.
+        tile: what a program aims at where rows are shorter.
+        piece: the piece of a row that is too long.
         pixels: with (N, C, D) logits at least this many neighbours of D: a line of the cache in float32.
     """
 
     single: int = 32768
-    tile: int = 4096
+    tile: int = 1024
+    piece: int = 4096
     pixels: int = 32
 
     def block(self, rows: int, classes: int, strided: bool) -> tuple[int, int, bool, int]:
         """Rows and classes of a tile, whether it holds whole rows, and the number of warps."""
-        width = _power_of_two(classes)
-        fewest = min(self.pixels, _power_of_two(rows)) if strided else 1
+        width, most = _power_of_two(classes), _power_of_two(rows)
+        fewest = min(self.pixels, most) if strided else 1
         whole = width * fewest <= self.single
         if not whole:
-            width = max(self.tile // fewest, 1)
-        height = min(max(self.tile // width, fewest), _power_of_two(rows))
-        warps = min(max(width * height // 512, 4), 32) if width * height <= self.tile else 32
-        return height, width, whole, warps
+            width = max(self.piece // fewest, 1)
+        if strided:
+            height = min(max(2 * self.tile // width, fewest), 4 * self.pixels, most)
+            return height, width, whole, _warps(width * height, 64)
+        if width >= 256:
+            return 1, width, whole, _warps(width, 32)
+        height = min(max(self.tile // width, 1), most)
+        return height, width, whole, _warps(width * height, 4)
+
+
+def _warps(elements: int, each: int) -> int:
+    """How many warps give each thread that many elements, as far as a program may have them."""
+    return min(max(elements // (32 * each), 1), 32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +207,6 @@ class TritonKernel:
         dtype: torch.dtype,
     ) -> tuple[Tensor, Tensor]:
         """As :meth:`polyref.nn._kernel.Kernel.forward`."""
-        from polyref.nn._triton import device
-
         shape = _Shape.of(logits, parameters)
         each = parameters.reduction == "none"
         wanted = gradient and not each
@@ -212,8 +227,8 @@ class TritonKernel:
             if partials is not None:
                 if partials.shape[1] > _MOST_PARTIALS:
                     partials = partials.sum(1, keepdim=True)
-                device.finish_kernel[(shape.groups,)](
-                    partials, counts, loss, partials.shape[1], chunks, BLOCK=1024, num_warps=8
+                _kernels().finish_kernel[(shape.groups,)](
+                    partials, counts, loss, partials.shape[1], chunks, BLOCK=1024, num_warps=8, enable_fp_fusion=True
                 )
         return loss, out
 
@@ -257,8 +272,6 @@ class TritonKernel:
 
         ``dtype`` is the widest that anything is rounded to.
         """
-        from polyref.nn._triton import device
-
         each = parameters.reduction == "none"
         rows, block, single, warps = self.tiling.block(shape.rows, shape.classes, shape.strided)
         tiles = -(-shape.rows // rows)
@@ -283,11 +296,13 @@ class TritonKernel:
             "N": n, "Q": quotient, "ODD": odd, "FOCAL": parameters.gamma > 0, "ACCURATE": accurate,
             # In float16 results everything below 2^-126 is 0 anyway, and the shift would cost half a digit.
             "SHIFT": 64 if accurate or logits.dtype == torch.bfloat16 else 0,
-            "ROW": device.tl.float32 if narrow else device.tl.float64,
+            "ROW": _kernels().tl.float32 if narrow else _kernels().tl.float64,
             "STRIDED": shape.strided, "EACH": each, "FILLED": filled and not each, "SINGLE": single,
             "ROWS": rows, "BLOCK": block, "COUNTS": _power_of_two(chunks), "num_warps": warps,
+            # Contraction is harmless (see device.py), and what it defaults to depends on triton's version.
+            "enable_fp_fusion": True,
         }  # fmt: skip
-        device.loss_kernel[(shape.batches * tiles,)](
+        _kernels().loss_kernel[(shape.batches * tiles,)](
             logits, target, weight, table, counts, grad, partials if loss is None else loss, out,
             shape.rows, shape.classes, tiles, 1 if each else shape.batches // shape.groups, chunks, *strides,
             parameters.ignore_index, **constants,
@@ -295,12 +310,8 @@ class TritonKernel:
         return partials
 
 
-def _counts(
-    target: Tensor, weight: Tensor | None, shape: _Shape, parameters: Parameters
-) -> tuple[Tensor | None, int]:
+def _counts(target: Tensor, weight: Tensor | None, shape: _Shape, parameters: Parameters) -> tuple[Tensor | None, int]:
     """For a mean the sum of the weights in each chunk of each group's rows, and the number of chunks."""
-    from polyref.nn._triton import device
-
     if parameters.reduction != "mean":
         return None, 1
     rows = shape.rows_of_a_group
@@ -308,16 +319,27 @@ def _counts(
     chunk = _TARGETS * -(-pieces // _MOST_CHUNKS)
     chunks = -(-rows // chunk)
     counts = torch.empty((shape.groups, chunks), dtype=torch.float64, device=target.device)
-    device.count_kernel[(shape.groups * chunks,)](
+    _kernels().count_kernel[(shape.groups * chunks,)](
         target, weight, counts, rows, shape.classes, chunks, chunk, parameters.ignore_index,
-        BLOCK=_TARGETS, num_warps=4,
+        BLOCK=_TARGETS, num_warps=4, enable_fp_fusion=True,
     )  # fmt: skip
     return counts, chunks
 
 
 def _on(device: torch.device) -> torch.cuda.device:
-    """Triton launches on the current device; for the CPU's interpreter nothing changes."""
+    """The device made current, because Triton launches there; for the CPU's interpreter nothing changes.
+
+    Raises:
+        RuntimeError: for another device.
+    """
+    if device.type != "cuda" and not (device.type == "cpu" and _interpreted()):
+        raise RuntimeError(f"the triton backend runs on CUDA, not on {device}: move the logits or choose another")
     return torch.cuda.device(device if device.type == "cuda" else -1)
+
+
+def _kernels() -> Any:
+    """The module of the kernels, imported when the first of them is launched: it needs triton."""
+    return importlib.import_module("polyref.nn._triton.device")
 
 
 _KERNEL = TritonKernel()
