@@ -1,0 +1,191 @@
+"""From logits to x = 1 - Pt and -log Pt without cancellation, row by row, with torch operations.
+
+Two ways lead there, and which one a row takes depends on nothing but its logits and the factor of its gradient.
+
+**narrow**, in float32 for logits of 16 and 32 bits, in float64 for those of 64. What costs digits in exp(z - m), with m
+the largest logit, is the rounding of the difference, up to 64 u of the result in float32. So nothing is subtracted that
+cannot be subtracted exactly: no shift at all for 0 <= m <= LIMIT, where exp(z) itself neither overflows nor leaves a
+probability less precise than its own format does, and ceil(m) for m < 0: then z - ceil(m) is a multiple of the last
+place of z and no larger than z, hence exact. (Logits of 16 bits are shifted by m where they must be: what that rounds
+in float32 is below a hundredth of their last place.)
+
+**wide**, in float64 for all, for the rows that remain: larger logits, those that are not finite, and gradients whose
+factor leaves the format though the products may not. Logits of 64 bits, and all on a device that has no float64, are
+shifted by m and the rounding of the difference is multiplied back in. Where looking at the data would make the host
+wait for the device, every row goes this way.
+
+Measured for 256 rows of 1000 classes, two threads of a CPU with AVX-512, torch 2.13, in microseconds: a pass of
+arithmetic over a chunk in the cache 20, exp in float32 150, in float64 700; Knuth's error of the difference would be
+five passes and the product with 1 + error a sixth. The exponential that log_softmax's backward pass contains takes 68.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+#: The largest logit up to which a row is not shifted, by the dtype of the exponentials. exp(LIMIT) leaves the sum of
+#: 2^60 classes finite, and a factor of the gradient that is divided by it normal for 2^20 rows and more.
+_LIMIT = {torch.float32: 44.0, torch.float64: 300.0}
+
+#: Exponentials of what is above this are normal numbers.
+_NORMAL = {torch.float32: -80.0, torch.float64: -700.0}
+
+#: Where exp(d) of the target is so small that the quotient by it may overflow.
+_FAR = {torch.float32: -60.0, torch.float64: -600.0}
+
+#: Rows of at least this many float32 classes take the exponential out of log_softmax's backward pass.
+_LONG = 200
+
+
+@dataclass(slots=True)
+class Rows:
+    """What a row's loss and gradient are made of; one number each is float64 (float32 where there is no float64).
+
+    Attributes:
+        e: the exponentials (n, C, P), 0 for the target.
+        total: their sum and the target's exponential, (n, P).
+        x: 1 - Pt, accurate in the relative sense.
+        pt: Pt.
+        log: -log Pt.
+        shift: what was subtracted from the logits before their exponentials were taken, (n, P); None for nothing.
+        again: a mask (n, P) of the rows whose numbers are of no use, because of their logits; None for no row.
+    """
+
+    e: Tensor
+    total: Tensor
+    x: Tensor
+    pt: Tensor
+    log: Tensor
+    shift: Tensor | None = None
+    again: Tensor | None = None
+
+    def vanishing(self, z: Tensor) -> Tensor:
+        """Rows where an exponential of the logits z is not a normal number, a mask (n, P)."""
+        lowest = z.amin(1).to(self.e.dtype)
+        return (lowest if self.shift is None else lowest - self.shift) < _NORMAL[self.e.dtype]
+
+
+def widest(device: torch.device) -> torch.dtype:
+    """float64, but on devices that have none."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def compute_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The dtype of narrow exponentials."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def difference(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """``a - b`` rounded, and what the rounding left out (Knuth's TwoSum; 0 where the difference is not finite)."""
+    d = a - b
+    back = d - a
+    rest = torch.sub(d, back)
+    torch.sub(a, rest, out=rest)
+    rest.sub_(back.add_(b))
+    return d, rest.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def exp(z: Tensor, out: Tensor, minus: Tensor | None) -> None:
+    """exp(z) for z (n, C, P), within 1 ulp; ``out`` may be z.
+
+    The derivative of log_softmax is g - exp(y) sum(g): with -1 for the first class's g and 0 for the others, all
+    entries but the first are the exponentials of y. It is torch's fastest accurate exponential, for long rows on CPUs.
+
+    Args:
+        z: (n, C, P).
+        out: where it goes.
+        minus: these g, or None for torch.exp.
+    """
+    if minus is None:
+        torch.exp(z, out=out)
+        return
+    first = z[:, 0].exp()
+    torch.ops.aten._log_softmax_backward_data.out(minus[: len(z)], z.squeeze(2), 1, z.dtype, out=out.squeeze(2))
+    out[:, 0] = first
+
+
+def minus_one(rows: int, classes: int, places: int, dtype: torch.dtype, device: torch.device) -> Tensor | None:
+    """What :func:`exp` takes for chunks (rows, classes, places), (rows, classes); None where torch.exp is as good."""
+    if places != 1 or classes < _LONG or dtype != torch.float32 or device.type != "cpu":
+        return None
+    minus = torch.zeros(rows, classes)
+    minus[:, 0] = -1.0
+    return minus
+
+
+def narrow(z: Tensor, own: Tensor, e: Tensor, flat: Tensor, position: Tensor, minus: Tensor | None) -> Rows:
+    """Rows whose exponentials need no wider format; for the CPU alone, because it looks at the data.
+
+    Args:
+        z: logits (n, C, P).
+        own: the targets' logits (n, P), a copy.
+        e: where the exponentials go, (n, C, P), in their dtype; it must not share memory with ``z``.
+        flat: the one-dimensional tensor that ``e`` is part of.
+        position: of the targets in ``flat``.
+        minus: what :func:`exp` takes.
+    """
+    half = z.dtype != e.dtype
+    if half:
+        e.copy_(z)
+        z = e
+    highest = z.amax(1)
+    bottom, top = (v.item() for v in highest.aminmax())
+    limit, largest = _LIMIT[e.dtype], torch.finfo(e.dtype).max
+    own = own.to(torch.float64)
+    shift = again = None
+    if not 0 <= bottom <= top <= limit:
+        if half:
+            shift = torch.where((highest >= 0) & (highest <= limit), 0.0, highest)
+            limit = largest
+        else:
+            shift = highest.clamp(max=0.0).ceil_()
+        if not -largest <= bottom <= top <= limit:
+            again = ~((highest >= -largest) & (highest <= limit))
+        z = torch.sub(z, shift.unsqueeze(1), out=e)
+        own.sub_(shift)
+    exp(z, e, minus)
+    flat.scatter_(0, position, 0.0)
+    rows = _rows(e, own, own.exp(), look=True)
+    rows.shift, rows.again = shift, again
+    return rows
+
+
+def wide(z: Tensor, own: Tensor, index: Tensor) -> Rows:
+    """Rows of any logits; nothing is looked at.
+
+    Args:
+        z: logits (n, C, P).
+        own: the targets' logits (n, P).
+        index: the targets (n, P).
+    """
+    dtype = widest(z.device)
+    exact = z.dtype.itemsize < dtype.itemsize
+    z, own = z.to(dtype), own.to(dtype)
+    highest = z.amax(1)
+    if exact:
+        e = (z - highest.unsqueeze(1)).exp_()
+        d = own - highest
+        target = d.exp()
+    else:
+        e, rest = difference(z, highest.unsqueeze(1))
+        e = e.exp_().addcmul_(e, rest)
+        d, rest = difference(own, highest)
+        target = d.exp()
+        target.addcmul_(target, rest)
+    e.scatter_(1, index.unsqueeze(1), 0.0)
+    return _rows(e, d, target, look=False)
+
+
+def _rows(e: Tensor, d: Tensor, own: Tensor, *, look: bool) -> Rows:
+    """The row's numbers; d is the target's logit less the shift, own its exponential."""
+    others = e.sum(1).to(d.dtype)
+    total = others + own
+    log = torch.div(others, own).log1p_()
+    far = _FAR[d.dtype]
+    if not (look and d.min().item() >= far):
+        # NaN in the row goes the second way, and is NaN in the total.
+        log = torch.where(d >= far, log, total.log() - d)
+    return Rows(e, total, others.div_(total), own.div_(total), log)
