@@ -27,6 +27,7 @@ def bench(
     *,
     quick: Annotated[bool, Parameter(negative="")] = False,
     only: Annotated[list[Literal["reference", "model", "losses"]] | None, Parameter(negative="")] = None,
+    device: Annotated[Literal["cpu", "cuda"] | None, Parameter()] = None,
     threads: Annotated[int | None, Parameter()] = None,
     gate: Annotated[bool, Parameter(negative="")] = False,
     json: Annotated[Path | None, Parameter()] = None,
@@ -41,6 +42,8 @@ def bench(
         Little data, few rounds, nothing compiled. No document is written unless --json names one.
     only
         Measure this part alone; may be given again. No document is written unless --json names one.
+    device
+        Measure the losses on this device alone. No document is written unless --json names one.
     threads
         Threads of torch for the losses on the CPU; torch's own choice by default.
     gate
@@ -61,14 +64,17 @@ def bench(
     from polyref.bench import cuda, machine, picture, record, suite, table  # noqa: PLC0415
     from polyref.report.files import check_writable, write_atomically  # noqa: PLC0415
 
-    path = json or (None if quick or only else DEFAULT)
+    no_cuda = cuda.absent()
+    if device == "cuda" and no_cuda:
+        raise UsageError(f"--device cuda: {no_cuda}; leave it out, or give --device cpu")
+    devices = [device] if device else ["cpu"] if no_cuda else ["cpu", "cuda"]
+    path = json or (None if quick or only or device else DEFAULT)
     if path is not None:
         check_writable(path)
         picture.check_drawable()
     settings = suite.QUICK if quick else suite.FULL
     threads = threads or torch.get_num_threads()
-    no_cuda = cuda.absent()
-    groups = settings.groups(only or suite.PARTS, devices=("cpu",) if no_cuda else ("cpu", "cuda"))
+    groups = settings.groups(only or suite.PARTS, devices=devices)
     load, started, start = machine.load_average(), datetime.now(UTC), time.perf_counter()
     progress = Console(stderr=True)
 
@@ -86,7 +92,7 @@ def bench(
         load=load,
         started=started,
         seconds=time.perf_counter() - start,
-        left_out={"CUDA": no_cuda} if no_cuda else {},
+        left_out={"CUDA": no_cuda} if no_cuda and not device else {},
     )
     table.show(data, Console())
     if path is not None:

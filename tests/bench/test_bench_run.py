@@ -17,10 +17,11 @@ from bench.fakes import Priced
 from rich.console import Console
 from torch import Tensor
 
-from polyref.bench import losses, machine, ours, picture, record, suite, table
+from polyref.bench import cuda, losses, machine, ours, picture, record, suite, table
 from polyref.bench.__main__ import main
 from polyref.bench.contender import Group
 from polyref.bench.goals import COPY, CROSS_ENTROPY, EAGER, NATIVE, TRITON, Goal, goals, judge
+from polyref.bench.memory import Held
 from polyref.bench.timer import CPU_TIME, WALL_TIME, Plan
 
 TINY = suite.Settings(
@@ -180,7 +181,7 @@ def test_threads_are_set_where_they_are_used_and_put_back() -> None:
     before, seen = torch.get_num_threads(), []
 
     def groups() -> Any:
-        for group in TINY.groups(("model", "losses")):
+        for group in replace(TINY, shapes={"flat": (4, 3)}).groups(("model", "losses")):
             seen.append(torch.get_num_threads())
             yield group
 
@@ -190,7 +191,7 @@ def test_threads_are_set_where_they_are_used_and_put_back() -> None:
 
     outcomes = suite.run(groups(), TINY.plan, threads=2, timers=timers)
     assert set(seen) == {2}
-    assert [outcome.threads for outcome in outcomes] == [1, 2, 2, 2, 2]
+    assert [outcome.threads for outcome in outcomes] == [1, 2, 2]
     assert torch.get_num_threads() == before
 
 
@@ -265,6 +266,45 @@ def test_durations(value: float, text: str) -> None:
 def test_long_names_get_several_lines() -> None:
     assert table._heading("polyref native") == "polyref\nnative"
     assert table._heading("F.cross_entropy compiled") == "F.cross_\nentropy\ncompiled"
+
+
+def test_a_run_on_cuda_is_measured_and_judged_by_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device is made up: its tensors are the CPU's, its times prices, its memory a constant."""
+    inputs, asked = losses.inputs, []
+
+    def on_the_cpu(shape: Any, dtype: torch.dtype, *, device: str = "cpu", seed: int = 1) -> tuple[Tensor, Tensor]:
+        asked.append(device)
+        return inputs(shape, dtype, seed=seed)
+
+    def held(run: Any) -> Held:
+        run()
+        return Held(9600, 0)
+
+    monkeypatch.setattr(losses, "inputs", on_the_cpu)
+    monkeypatch.setattr(cuda, "held", held)
+    monkeypatch.setattr(ours, "backends", lambda: {"eager": "", "native": "not for CUDA", "triton": ""})
+    monkeypatch.setattr(ours, "VARIABLE", "POLYREF_BENCH_OF_A_TEST")
+    settings = replace(JUDGED, shapes={"c": (64, 50)}, loss_seconds={"c": 0.0})
+    prices = Priced({TRITON: 0.25, EAGER: 3.0, COPY: 0.19, CROSS_ENTROPY: 0.7})
+    outcomes = suite.run(settings.groups(("losses",), devices=("cuda",)), settings.plan, threads=1, timers=prices)
+    data = _document(outcomes, threads=1)
+    (group,) = data["groups"]
+    assert (asked, group["device"]) == (["cuda"], "cuda")
+    assert list(group["times"])[:3] == [TRITON, EAGER, losses.IN_PLACE]
+    assert record.missed(data) == ["c float32: polyref triton, time / copy: 1.316, goal 1.25"]
+    assert {g["quantity"]: g["value"] for g in group["goals"] if g["met"]} == {"time": 0.3571, "memory": 0.75}
+    assert "losses, CUDA: time / copy" in printed(data)
+    data["machine"]["cuda"] = {"name": "A Device", "driver": "1.2", "runtime": "13.0"}
+    assert "A Device, driver 1.2, CUDA 13.0" in printed(data)
+    ((suffix, drawn),) = picture.pictures(data).items()
+    assert suffix == "-cuda.svg"
+    assert b"on A Device" in drawn
+
+
+def test_cuda_is_asked_for_its_own_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda, "event_timer", lambda: WALL_TIME)
+    group = next(JUDGED.groups(("losses",)))
+    assert suite.timer_for(replace(group, device="cuda"), 1) is WALL_TIME
 
 
 # --- the machine ------------------------------------------------------------------------------------------------
@@ -351,6 +391,7 @@ def test_a_document_is_written_where_it_is_asked_for(
         ["--threads", "0"],
         ["--only", "everything"],
         ["--gate", "--only", "model"],
+        ["--device", "tpu"],
     ],
 )
 def test_errors_are_one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -359,6 +400,12 @@ def test_errors_are_one_line(arguments: list[str], capsys: pytest.CaptureFixture
     assert captured.err.startswith("polyref.bench: ")
     assert captured.err.count("\n") == 1
     assert captured.out == ""
+
+
+@pytest.mark.skipif(not cuda.absent(), reason="there is a device")
+def test_a_device_that_is_not_there_is_refused_with_the_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--device", "cuda"]) == 2
+    assert f"--device cuda: {cuda.absent()}; leave it out" in capsys.readouterr().err
 
 
 def test_pictures_need_a_library_and_say_so_at_once(
