@@ -57,13 +57,27 @@ def checked_reduction(reduction: str) -> str:
     return reduction
 
 
-def checked_smoothing(label_smoothing: float) -> float:
+def checked_ignore_index(ignore_index: object) -> int:
+    """The index that is ignored.
+
+    Raises:
+        TypeError: if it is no whole number.
+    """
+    if not isinstance(ignore_index, int):
+        raise TypeError(f"ignore_index must be an int, got {ignore_index!r}")
+    return ignore_index
+
+
+def checked_smoothing(label_smoothing: object) -> float:
     """The label smoothing as a float.
 
     Raises:
+        TypeError: if it is no number.
         RuntimeError: if it is outside [0, 1] (torch's own type for this one).
     """
-    if not 0.0 <= label_smoothing <= 1.0:
+    if not isinstance(label_smoothing, Real):
+        raise TypeError(f"label_smoothing must be a number, got {label_smoothing!r}")
+    if not 0 <= float(label_smoothing) <= 1:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     return float(label_smoothing)
 
@@ -72,10 +86,13 @@ def check_weight(weight: Tensor | None, input: Tensor, *, autocast: bool = False
     """Class weights: one a class, of the input's dtype (any under autocast), on its device, not differentiable.
 
     Raises:
-        RuntimeError: otherwise.
+        TypeError: if it is no tensor.
+        RuntimeError: for anything else.
     """
     if weight is None:
         return
+    if not isinstance(weight, Tensor):
+        raise TypeError(f"weight must be a Tensor of class weights, not {type(weight).__name__}")
     classes = input.shape[0 if input.dim() == 1 else 1]
     if weight.shape != (classes,):
         raise RuntimeError(
@@ -114,7 +131,8 @@ def check_target(target: Tensor, input: Tensor, ignore_index: int) -> Tensor:
     Raises:
         TypeError: if it is no tensor.
         ValueError: for a number of targets that does not fit the batch.
-        RuntimeError: for another dtype, shape or device, or where probabilities come with ignore_index. Indices out of range are left to the kernels, which see them anyway.
+        RuntimeError: for another dtype, shape or device, or where probabilities come with ignore_index. Indices out of
+            range are left to the kernels, which see them anyway.
     """
     if not isinstance(target, Tensor):
         raise TypeError(f"target must be a Tensor of class indices or probabilities, not {type(target).__name__}")

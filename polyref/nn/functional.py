@@ -24,6 +24,7 @@ from polyref.nn._arguments import (
     check_weight,
     checked_epsilon,
     checked_gamma,
+    checked_ignore_index,
     checked_reduction,
     checked_smoothing,
 )
@@ -109,7 +110,7 @@ def poly_cross_entropy(
     parameters = Parameters(
         checked_epsilon(epsilon),
         checked_gamma(gamma),
-        ignore_index,
+        checked_ignore_index(ignore_index),
         checked_reduction(reduction),
         checked_smoothing(label_smoothing),
     )

@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.nn import Module
 
-from polyref.nn._arguments import checked_epsilon, checked_gamma, checked_reduction, checked_smoothing
+from polyref.nn._arguments import (
+    checked_epsilon,
+    checked_gamma,
+    checked_ignore_index,
+    checked_reduction,
+    checked_smoothing,
+)
 from polyref.nn.functional import poly_cross_entropy
 
 
@@ -46,7 +52,7 @@ class PolyCrossEntropyLoss(Module):
         super().__init__()
         self.epsilon = checked_epsilon(epsilon)
         self.gamma = checked_gamma(gamma)
-        self.ignore_index = ignore_index
+        self.ignore_index = checked_ignore_index(ignore_index)
         self.reduction = checked_reduction(reduction)
         self.label_smoothing = checked_smoothing(label_smoothing)
         self.inplace_backward = inplace_backward
