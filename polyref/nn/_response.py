@@ -50,11 +50,14 @@ def remainder_polynomial(n: int) -> tuple[Fraction, ...]:
 def crossover(n: int, bits: int) -> float:
     """Below this x the series is used, above it L + sum eps_j x^j.
 
-    At eps_j = -1/j the direct form amplifies rounding by L/R_N: 3.6 at x = 1/2 for N = 1, but 10 for N = 2 and 26
-    for N = 3; at x = 3/4 it is 3.9 for N = 2 and 6.5 for N = 3. The work here is done in binary64, so the
-    amplification shows only in results of 53 bits, and only these pay for the longer series.
+    At eps_j = -1/j the direct form amplifies rounding by L/R_N, about (N+1) x^-N. The work here is done in binary64.
+    For results of 24 bits an amplification of (N+1) 2^20 costs less than 2^-5 of their unit roundoff, and leaves the
+    series where it has a term or two. For 53 bits it is 3.6 at x = 1/2 for N = 1, but 10 for N = 2 and 26 for N = 3; at
+    x = 3/4 it is 3.9 for N = 2 and 6.5 for N = 3.
     """
-    return 0.75 if bits > 24 and n > 1 else 0.5
+    if bits <= 24:
+        return min(0.5, 2.0 ** (-20 / n)) if n else 0.5
+    return 0.75 if n > 1 else 0.5
 
 
 def series_terms(n: int, bits: int) -> int:
@@ -83,6 +86,8 @@ class Tables:
         odd: 2/j for the odd j > N.
         near: the coefficients of Pt dP/dx in powers of x: 1 + C_1, then (i+1) C_{i+1} - i C_i.
         far: j eps_j, for Pt dP/dx = 1 + Pt sum_j j eps_j x^(j-1).
+        crossover: between the series and the direct form; 0 if the latter cancels nowhere.
+        bend: between near and far; 0 or 1 if the one or the other is a sum of positive terms.
     """
 
     direct: tuple[float, ...]
@@ -92,6 +97,7 @@ class Tables:
     near: tuple[float, ...]
     far: tuple[float, ...]
     crossover: float
+    bend: float
 
 
 @lru_cache(maxsize=256)
@@ -100,21 +106,32 @@ def tables(epsilon: tuple[float, ...], bits: int) -> Tables:
     n = max((j for j, e in enumerate(epsilon, start=1) if e != 0), default=0)
     c = [Fraction(0), *(Fraction(e) for e in epsilon[:n]), Fraction(0)]
     first = n + 1 + n % 2
+    near = tuple(float((i + 1) * c[i + 1] - i * c[i] + (i == 0)) for i in range(n + 1))
+    far = tuple(float(j * c[j]) for j in range(1, n + 1))
+    # For small x the direct form amplifies rounding by about (1 + |eps_1|) / |1 + eps_1|; binary64 has bits to spare.
+    spare = bits <= 24 and n > 0 and abs(1 + c[1]) * 2**12 >= 1 + abs(c[1])
     return Tables(
         direct=epsilon[:n],
         series=tuple(float(Fraction(1, j) + c[j]) for j in range(1, n + 1)),
         q=tuple(float(v / 2**n) for v in remainder_polynomial(n)),
         odd=tuple(2.0 / j for j in range(first, first + 2 * series_terms(n, bits), 2)) if n else (),
-        near=tuple(float((i + 1) * c[i + 1] - i * c[i] + (i == 0)) for i in range(n + 1)),
-        far=tuple(float(j * c[j]) for j in range(1, n + 1)),
-        crossover=crossover(n, bits),
+        near=near,
+        far=far,
+        crossover=0.0 if spare or all(e >= 0 for e in epsilon) else crossover(n, bits),
+        bend=0.0 if all(v >= 0 for v in far) else 1.0 if all(v >= 0 for v in near) else 0.5,
     )
 
 
 def horner(coefficients: tuple[float, ...], x: Tensor, inner: Tensor | None = None) -> Tensor:
-    """The polynomial with these coefficients, constant first; ``inner`` is added to the last one."""
-    result = torch.full_like(x, coefficients[-1]) if inner is None else inner + coefficients[-1]
-    for c in reversed(coefficients[:-1]):
+    """The polynomial with these coefficients, constant first; ``inner`` is added to the last one. A new tensor."""
+    rest = coefficients[:-1]
+    if inner is not None:
+        result = inner + coefficients[-1]
+    elif rest:
+        result, rest = torch.mul(x, coefficients[-1]).add_(rest[-1]), rest[:-1]
+    else:
+        result = torch.mul(x, 0.0).add_(coefficients[-1])  # 0 * x keeps NaN
+    for c in reversed(rest):
         result = result.mul_(x).add_(c)
     return result
 
@@ -135,24 +152,46 @@ def respond(
         epsilon: eps_1, ..., eps_N; any N.
         gamma: the focal exponent, at least 0.
         bits: the significant bits that the caller keeps of the result.
+
+    Returns:
+        Two tensors of that shape; the first may be ``log`` itself.
     """
     t = tables(epsilon, bits)
-    if not t.direct:
-        poly, slope = log, torch.ones_like(x) + 0 * x  # 0 * x keeps NaN
-        ratio = torch.where(x > 0, log.clamp(max=torch.finfo(log.dtype).max) / x, 1.0) if gamma else None
+    if len(t.direct) == 1:
+        poly = torch.add(log, x, alpha=t.direct[0])
     else:
-        r = 1 / (2 - x)
-        s = x * r
-        tail = horner(t.odd, s * s).mul_(r ** len(t.direct)).mul_(s if len(t.direct) % 2 == 0 else s * s)
-        ratio = horner(t.series, x, horner(t.q, s).mul_(s).add_(tail))
-        far = horner(t.direct, x).mul_(x).add_(log)
+        poly = horner(t.direct, x).mul_(x).add_(log) if t.direct else log
+    ratio: Tensor | None = None
+    if gamma:
+        # Pt is 0 wherever the logarithm is infinite; a finite one keeps their product 0.
+        ratio = poly.clamp(max=torch.finfo(poly.dtype).max) / x
+    if t.crossover:
+        s = torch.reciprocal(2 - x)
+        tail = s ** len(t.direct)
+        s = s.mul_(x)
+        square = s * s
+        tail.mul_(horner(t.odd, square)).mul_(s if len(t.direct) % 2 == 0 else square)
+        near = horner(t.series, x, horner(t.q, s).mul_(s).add_(tail))
         small = x < t.crossover
-        poly = torch.where(small, x * ratio, far)
-        if gamma:
-            # Pt is 0 wherever the logarithm is infinite; a finite one keeps their product 0.
-            ratio = torch.where(small, ratio, far.clamp(max=torch.finfo(far.dtype).max) / x)
-        slope = torch.where(x < 0.5, horner(t.near, x), horner(t.far, x).mul_(pt).add_(1))
-    if not gamma or ratio is None:
+        ratio = None if ratio is None else torch.where(small, near, ratio)
+        poly = torch.where(small, near.mul_(x), poly) if ratio is None else torch.where(small, x * near, poly)
+    elif ratio is not None:
+        # The limit, 0/0 above.
+        ratio.masked_fill_(x == 0, 1 + sum(t.direct[:1]))
+    slope = _slope(t, x, pt)
+    if ratio is None:
         return poly, slope
     power = x.pow(gamma)
-    return power * poly, power * (gamma * pt * ratio + slope)
+    return power * poly, power.mul_(slope.add_(ratio.mul_(pt).mul_(gamma)))
+
+
+def _slope(t: Tables, x: Tensor, pt: Tensor) -> Tensor:
+    """Pt dP/dx, a new tensor."""
+    near = horner(t.near, x) if t.bend else None
+    if near is not None and t.bend == 1.0:
+        return near
+    if len(t.far) == 1:
+        far = torch.mul(pt, t.far[0]).add_(1)
+    else:
+        far = (horner(t.far, x).mul_(pt) if t.far else torch.mul(x, 0.0)).add_(1)
+    return far if near is None else torch.where(x < t.bend, near, far)
