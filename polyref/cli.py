@@ -268,10 +268,10 @@ def build_native(*, force: Flag = False) -> int:
     force
         Build it even if it is there.
     """
-    from polyref.nn._native import build  # noqa: PLC0415
+    from polyref.nn._native.build import build, built, library_path  # noqa: PLC0415
 
-    there = build.built() and not force
-    path = build.library_path() if there else build.build(force=force)
+    there = built() and not force
+    path = library_path() if there else build(force=force)
     screen.Screen().print(f"{'it is there already' if there else 'built'}: {path}", highlight=False, soft_wrap=True)
     return 0
 
