@@ -175,7 +175,7 @@ def _title(data: dict[str, Any], device: str) -> str:
     if device == "cuda":
         return f"Poly-1, forward and backward on {machine['cuda']['name']}, torch {machine['versions']['torch']}"
     return (
-        f"Poly-1, forward and backward on {machine['cpu']}, {machine['threads']} threads, "
+        f"Poly-1, forward and backward on {machine['cpu']}, threads: {machine['threads']}, "
         f"torch {machine['versions']['torch']}"
     )
 
