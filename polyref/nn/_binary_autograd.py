@@ -195,6 +195,7 @@ class BinaryLoss(torch.autograd.Function):
         ready, ctx.ready = ctx.ready, None
         if ready is not None and not torch.is_grad_enabled() and is_one(grad):
             return ready, None, None, None, None
+        del ready  # before as much memory is taken again
         logits, *others = ctx.saved_tensors
         derivative = call._replace(dtype=logits.dtype, gradient=False, order=1)
         return differentiate(grad, logits, *others, derivative), None, None, None, None

@@ -59,8 +59,8 @@ def poly_binary_cross_entropy_with_logits(
             input's shape; for one of these three that requires a gradient; and for a third derivative.
         TypeError, NotImplementedError: for an argument of the wrong type; for logits of a dtype without implementation.
 
-    Everything is computed in float64 and rounded once, the gradient for any incoming gradient too, so that results of 16
-    and 32 bits are correctly rounded but for near ties, even where the two sides of a soft label cancel. It can be
+    Everything is computed in float64 and rounded once, the gradient for any incoming gradient too, so that results of
+    16 and 32 bits are correctly rounded but for near ties, even where the two sides of a soft label cancel. It can be
     differentiated twice, backward and forward. On the CPU the extra memory is the gradient and a few MiB a thread.
 
     Accuracy: worst error in ulp of value / gradient against mpmath at 1200 bits, 104 logits from -120 to 120 with hard
