@@ -22,7 +22,7 @@ from polyref.nn._native.build import load as load
 from polyref.nn._response import tables
 
 #: What the operators take for the parameters of a loss, in their order.
-_Arguments = tuple[tuple[float, ...], tuple[int, ...], float, float, int, int, int]
+_Arguments = tuple[tuple[float, ...], tuple[int, ...], float, float, float, int, int, int]
 
 
 @lru_cache(maxsize=256)
@@ -33,6 +33,7 @@ def _arguments(parameters: Parameters, bits: int) -> _Arguments:
         sum(parts, ()),
         tuple(len(part) for part in parts),
         t.crossover,
+        t.bend,
         parameters.gamma,
         parameters.ignore_index,
         REDUCTIONS.index(parameters.reduction),

@@ -1,14 +1,15 @@
-// exp(z - m), m >= z, with an error of about 0.6 ulp, and sums of such.
+// exp(z - m) for an integer m near the largest logit, with an error of about 0.6 ulp, and sums of such.
 //
-// z - m is rounded, which alone costs up to |z - m| ulps of the exponential. What the rounding left out (Knuth's TwoSum,
-// exact) is therefore added to the reduced argument, where it costs one addition. With n = round((z - m) log2 e) and
-// ln 2 = hi + lo, n hi exact (Cody and Waite),
+// d = z - m is rounded, which alone would cost up to |d| / 2 ulps of the exponential. Since m is an integer, what the
+// rounding left out is z - (d + m), exactly: d is inexact only where ulp(d) > ulp(z); then d + m, an integral multiple of
+// ulp(d) of the size of z, is representable, and so is its difference from z. It is added to the reduced argument, so it
+// costs two additions. With n = round(d log2 e) and ln 2 = hi + lo, n hi exact (Cody and Waite),
 //
-//     r = ((z - m) - n hi) + (left_out - n lo),      exp(z - m) = 2^n (1 + (r + r^2 P(r))),
+//     r = (d - n hi) + (left_out - n lo),      exp(z - m) = 2^n (1 + (r + r^2 P(r))),
 //
 // where the only roundings of weight are that of r (|r| <= 0.35) and the last. P is a weighted minimax fit of
 // (exp(r) - 1 - r) / r^2 on [-0.3467, 0.3467]; the relative error of 1 + r + r^2 P(r) is 2^-28.2 for binary32 and
-// 2^-57.9 for binary64.
+// 2^-64 for binary64, before the coefficients are rounded.
 #pragma once
 
 #include "lanes.h"
@@ -43,17 +44,20 @@ struct ExpConstants<double> {
       2.755758191468231881e-7,   2.511203677515918723e-8,   2.082660690486213149e-9};
 };
 
-template <typename A>
+// `compensate` false leaves the rounding of z - m in: between logits of 16 bits there is none, or one of the size of the
+// other roundings, unless m is 2^13 times z.
+template <typename A, bool compensate>
 inline Vectorized<A> exponential(const Vectorized<A>& z, const Vectorized<A>& m) {
   using V = Vectorized<A>;
   using K = ExpConstants<A>;
-  const V difference = z - m;
-  const V back = difference - z;
-  const V left_out = (z - (difference - back)) - (m + back);
-  const V d = greater_or_second(V(K::lowest), difference);
+  const V d = greater_or_second(V(K::lowest), z - m);
   const V n = at::vec::fmadd(d, V(K::log2e), V(K::shift)) - V(K::shift);
-  // Where the difference is not finite, left_out is NaN; there as for every d at the bound the result is 0.
-  const V rest = at::vec::fmadd(n, V(-K::ln2_lo), V::blendv(V(0), left_out, d > V(K::lowest)));
+  V left_out(0);
+  if constexpr (compensate) {
+    // Where d is at the bound this is anything down to -inf, or NaN; bounded, it leaves the result at 0.
+    left_out = greater_or_second(z - (d + m), V(-1));
+  }
+  const V rest = at::vec::fmadd(n, V(-K::ln2_lo), left_out);
   const V r = at::vec::fmadd(n, V(-K::ln2_hi), d) + rest;
   V p(K::p[K::terms - 1]);
   for (int i = K::terms - 2; i >= 0; --i) {
@@ -76,6 +80,11 @@ struct LaneSums<float> {
     widen(e, a, b);
     low = low + a;
     high = high + b;
+  }
+
+  // Together, at the cost of a rounding to binary32.
+  void add(const Vectorized<float>& e, const Vectorized<float>& f) {
+    add(e + f);
   }
 
   void store(double* to) const {

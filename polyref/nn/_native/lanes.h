@@ -97,6 +97,29 @@ inline Vectorized<double> scale_by_power(const Vectorized<double>& p, const Vect
 #endif
 }
 
+// v = mantissa 2^n, with the mantissa in [3/4, 3/2) and integral n; for positive normal v, or NaN.
+inline void split_power(const Vectorized<double>& v, Vectorized<double>& mantissa, Vectorized<double>& n) {
+  using V = Vectorized<double>;
+#if defined(CPU_CAPABILITY_AVX512)
+  const V exponent = _mm512_getexp_pd(v);
+  mantissa = _mm512_getmant_pd(v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src);
+#else
+  constexpr int64_t width = kWidth<double>;
+  double parts[width];
+  v.store(parts);
+  for (int64_t i = 0; i < width; ++i) {
+    int64_t bits;
+    std::memcpy(&bits, parts + i, sizeof bits);
+    parts[i] = static_cast<double>((bits >> 52 & 0x7FF) - 1023);
+  }
+  const V exponent = V::loadu(parts);
+  mantissa = scale_by_power(v, V(0.0) - exponent);
+#endif
+  const V upper = mantissa >= V(1.5);
+  mantissa = V::blendv(mantissa, mantissa * V(0.5), upper);
+  n = V::blendv(exponent, exponent + V(1.0), upper);
+}
+
 // A vector of binary32 as two of binary64, exactly.
 inline void widen(const Vectorized<float>& v, Vectorized<double>& low, Vectorized<double>& high) {
 #if defined(CPU_CAPABILITY_AVX512)

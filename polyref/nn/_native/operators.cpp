@@ -1,5 +1,10 @@
 // The operators polyref_native::forward and ::backward_, which the two functions of polyref/nn/_kernel.py call.
+#include <cstdint>
 #include <tuple>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
@@ -14,7 +19,8 @@ using at::Tensor;
 using c10::ScalarType;
 
 // The tables of polyref/nn/_response.py, one after the other, and their lengths.
-Response response_of(at::ArrayRef<double> coefficients, at::IntArrayRef lengths, double crossover, double gamma) {
+Response response_of(
+    at::ArrayRef<double> coefficients, at::IntArrayRef lengths, double crossover, double bend, double gamma) {
   TORCH_CHECK(lengths.size() == 6, "polyref_native: six tables are expected, not ", lengths.size());
   Coefficients tables[6];
   int64_t begin = 0;
@@ -25,7 +31,7 @@ Response response_of(at::ArrayRef<double> coefficients, at::IntArrayRef lengths,
   }
   TORCH_CHECK(
       begin == static_cast<int64_t>(coefficients.size()), "polyref_native: the lengths of the tables do not add up");
-  return {tables[0], tables[1], tables[2], tables[3], tables[4], tables[5], crossover, gamma};
+  return {tables[0], tables[1], tables[2], tables[3], tables[4], tables[5], crossover, bend, gamma};
 }
 
 Problem problem_of(
@@ -82,6 +88,21 @@ void solve_for(ScalarType dtype, const Problem& problem) {
   }
 }
 
+// Memory that is about to be written for the first time, which costs a fault for each of its pages: asks for large
+// pages. It is advice, to whole large pages within the tensor alone; where the system does not follow it, nothing
+// changes. A gradient of 128 MiB is written at less than half the cost.
+void advise_large_pages(const Tensor& fresh) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+  constexpr std::uintptr_t page = std::uintptr_t{1} << 21;
+  const auto address = reinterpret_cast<std::uintptr_t>(fresh.const_data_ptr());
+  const std::uintptr_t begin = (address + page - 1) / page * page;
+  const std::uintptr_t end = (address + fresh.nbytes()) / page * page;
+  if (end > begin) {
+    madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+  }
+#endif
+}
+
 std::tuple<Tensor, Tensor> forward(
     const Tensor& logits,
     const Tensor& target,
@@ -89,6 +110,7 @@ std::tuple<Tensor, Tensor> forward(
     at::ArrayRef<double> coefficients,
     at::IntArrayRef lengths,
     double crossover,
+    double bend,
     double gamma,
     int64_t ignore_index,
     int64_t reduction,
@@ -96,7 +118,7 @@ std::tuple<Tensor, Tensor> forward(
     bool gradient,
     ScalarType dtype) {
   Problem problem = problem_of(logits, target, ignore_index, reduction, groups);
-  problem.response = response_of(coefficients, lengths, crossover, gamma);
+  problem.response = response_of(coefficients, lengths, crossover, bend, gamma);
   const Tensor weights = weights_of(weight, problem);
   TORCH_CHECK(c10::isFloatingType(dtype), "polyref_native: the loss cannot be of ", dtype);
 
@@ -113,6 +135,7 @@ std::tuple<Tensor, Tensor> forward(
   Tensor result;
   if (gradient && problem.reduction != Reduction::none) {
     result = at::empty(logits.sizes(), logits.options());
+    advise_large_pages(result);
     problem.out = result.mutable_data_ptr();
   } else {
     result = at::empty({0}, logits.options());
@@ -137,6 +160,7 @@ void backward_(
     at::ArrayRef<double> coefficients,
     at::IntArrayRef lengths,
     double crossover,
+    double bend,
     double gamma,
     int64_t ignore_index,
     int64_t reduction,
@@ -146,7 +170,7 @@ void backward_(
     return;
   }
   Problem problem = problem_of(logits, target, ignore_index, reduction, groups);
-  problem.response = response_of(coefficients, lengths, crossover, gamma);
+  problem.response = response_of(coefficients, lengths, crossover, bend, gamma);
   const Tensor weights = weights_of(weight, problem);
   TORCH_CHECK(
       out.is_contiguous() && out.sizes() == logits.sizes() && out.scalar_type() == logits.scalar_type(),
@@ -171,10 +195,12 @@ void backward_(
 TORCH_LIBRARY(polyref_native, m) {
   m.def(
       "forward(Tensor logits, Tensor target, Tensor? weight, float[] coefficients, int[] lengths, float crossover, "
-      "float gamma, int ignore_index, int reduction, int groups, bool gradient, ScalarType dtype) -> (Tensor, Tensor)");
+      "float bend, float gamma, int ignore_index, int reduction, int groups, bool gradient, ScalarType dtype) "
+      "-> (Tensor, Tensor)");
   m.def(
       "backward_(Tensor(a!) out, Tensor grad, Tensor logits, Tensor target, Tensor? weight, float[] coefficients, "
-      "int[] lengths, float crossover, float gamma, int ignore_index, int reduction, int groups, bool filled) -> ()");
+      "int[] lengths, float crossover, float bend, float gamma, int ignore_index, int reduction, int groups, "
+      "bool filled) -> ()");
 }
 
 TORCH_LIBRARY_IMPL(polyref_native, CPU, m) {

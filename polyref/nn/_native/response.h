@@ -17,7 +17,7 @@ struct Coefficients {
 
 struct Response {
   Coefficients direct, series, q, odd, near, far;
-  double crossover;
+  double crossover, bend;
   double gamma;
 };
 
@@ -29,6 +29,13 @@ inline long double choose(bool condition, long double yes, long double no) {
   return condition ? yes : no;
 }
 
+inline bool any(const Vectorized<double>& condition) {
+  return condition.zero_mask() != (1 << kWidth<double>) - 1;
+}
+inline bool any(bool condition) {
+  return condition;
+}
+
 inline Vectorized<double> multiply_add(
     const Vectorized<double>& a, const Vectorized<double>& b, const Vectorized<double>& c) {
   return at::vec::fmadd(a, b, c);
@@ -37,14 +44,23 @@ inline long double multiply_add(long double a, long double b, long double c) {
   return a * b + c;
 }
 
-inline Vectorized<double> exp_of(const Vectorized<double>& v) {
-  return v.exp();
-}
-inline long double exp_of(long double v) {
-  return std::exp(v);
-}
+// For v > -1/2, to a few units in the last place: 1 + v = 2^n (1 + f), log(1 + f) = 2 atanh(s) with s = f / (2 + f),
+// -1/7 <= s < 1/5. Where n is 0, f is v itself and small ones keep their digits.
 inline Vectorized<double> log1p_of(const Vectorized<double>& v) {
-  return v.log1p();
+  using V = Vectorized<double>;
+  const V one(1.0);
+  V mantissa, n;
+  split_power(one + v, mantissa, n);
+  const V f = V::blendv(mantissa - one, v, n == V(0.0));
+  const V s = f / (V(2.0) + f);
+  const V square = s * s;
+  // The terms left out are less than 2^-49 of the sum.
+  V sum(2.0 / 19);
+  for (int j = 17; j >= 3; j -= 2) {
+    sum = at::vec::fmadd(sum, square, V(2.0 / j));
+  }
+  const V small = at::vec::fmadd(s * square, sum, V(2.0) * s);
+  return at::vec::fmadd(n, V(0.6931471805599453094), small);
 }
 inline long double log1p_of(long double v) {
   return std::log1p(v);
@@ -72,35 +88,47 @@ inline R finite(const R& v) {
   return choose(v > most, most, v);
 }
 
+// Pt dP/dx.
+template <typename R>
+inline R slope_of(const Response& f, const R& x, const R& pt) {
+  const R one(1), zero(0);
+  if (f.bend == 1) {
+    return horner(f.near, x, zero);
+  }
+  const R far = f.far.size > 0 ? multiply_add(horner(f.far, x, zero), pt, one) : one + zero * x; // NaN stays
+  return f.bend == 0 ? far : choose(x < R(f.bend), horner(f.near, x, zero), far);
+}
+
+// P / x for small x, by the series.
+template <typename R>
+inline R ratio_near_zero(const Response& f, const R& x) {
+  const R r = R(1) / (R(2) - x);
+  const R s = x * r;
+  const R square = s * s;
+  R tail = horner(f.odd, square, R(0)) * (f.direct.size % 2 == 0 ? s : square);
+  for (int64_t i = 0; i < f.direct.size; ++i) {
+    tail = tail * r;
+  }
+  return horner(f.series, x, multiply_add(horner(f.q, s, R(0)), s, tail));
+}
+
 // The loss x^gamma P, and Pt times its derivative by x; from x, Pt and -log Pt.
 template <typename R>
 inline void respond(const Response& f, const R& x, const R& pt, const R& log, R& value, R& slope) {
-  const R one(1), zero(0);
-  R ratio = one; // P / x, for the focal factor alone
-  if (f.direct.size == 0) {
-    value = log;
-    slope = one + zero * x; // NaN stays
-    if (f.gamma != 0) {
-      ratio = choose(x > zero, finite(log) / x, one);
-    }
-  } else {
-    const int64_t degree = f.direct.size;
-    const R r = one / (R(2) - x);
-    const R s = x * r;
-    const R square = s * s;
-    R tail = horner(f.odd, square, zero) * (degree % 2 == 0 ? s : square);
-    for (int64_t i = 0; i < degree; ++i) {
-      tail = tail * r;
-    }
-    const R near = horner(f.series, x, multiply_add(horner(f.q, s, zero), s, tail));
-    const R far = multiply_add(horner(f.direct, x, zero), x, log);
-    const auto small = x < R(f.crossover);
-    value = choose(small, x * near, far);
-    if (f.gamma != 0) {
-      // Pt is 0 wherever the logarithm is infinite; a finite one keeps their product 0.
-      ratio = choose(small, near, finite(far) / x);
-    }
-    slope = choose(x < R(0.5), horner(f.near, x, zero), multiply_add(horner(f.far, x, zero), pt, one));
+  const R zero(0);
+  value = f.direct.size > 0 ? multiply_add(horner(f.direct, x, zero), x, log) : log;
+  slope = slope_of(f, x, pt);
+  R ratio = zero; // P / x, for the focal factor alone
+  if (f.gamma != 0) {
+    // Pt is 0 wherever the logarithm is infinite; a finite one keeps their product 0. At x = 0 P / x has a limit.
+    const R limit(1 + (f.direct.size > 0 ? f.direct.data[0] : 0.0));
+    ratio = choose(x == zero, limit, finite(value) / x);
+  }
+  const auto small = x < R(f.crossover);
+  if (any(small)) {
+    const R near = ratio_near_zero(f, x);
+    value = choose(small, x * near, value);
+    ratio = choose(small, near, ratio);
   }
   if (f.gamma != 0) {
     const R power = power_of(x, f.gamma);

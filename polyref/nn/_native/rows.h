@@ -45,20 +45,26 @@ compute_t<T> read_row(const T* from, int64_t classes, compute_t<T>* to) {
 }
 
 // Replaces the row by its exponentials, where they are wanted, and sums them.
-template <typename A, bool keep>
-wide_t<A> exponentiate_row(A* row, int64_t classes, A highest) {
+template <typename T, bool keep>
+wide_t<compute_t<T>> exponentiate_row(compute_t<T>* row, int64_t classes, compute_t<T> reference) {
+  using A = compute_t<T>;
   using V = Vectorized<A>;
-  const V m(highest);
+  constexpr bool exact = std::is_same_v<T, A>;
+  const V m(reference);
   LaneSums<A> first, second;
   for (int64_t k = 0; k < classes; k += kPair<A>) {
-    const V a = exponential<A>(V::loadu(row + k), m);
-    const V b = exponential<A>(V::loadu(row + k + kWidth<A>), m);
+    const V a = exponential<A, exact>(V::loadu(row + k), m);
+    const V b = exponential<A, exact>(V::loadu(row + k + kWidth<A>), m);
     if constexpr (keep) {
       a.store(row + k);
       b.store(row + k + kWidth<A>);
     }
-    first.add(a);
-    second.add(b);
+    if constexpr (exact) {
+      first.add(a);
+      second.add(b);
+    } else {
+      first.add(a, b);
+    }
   }
   return total(first, second);
 }
@@ -92,12 +98,12 @@ void solve_rows(Unit<T>& unit, const Problem& problem, compute_t<T>* scratch) {
       continue;
     }
     A* row = scratch + lane * step;
-    unit.highest[lane] = read_row(logits + lane * classes, classes, row);
+    unit.reference[lane] = std::nearbyint(read_row(logits + lane * classes, classes, row));
     // The target is taken out of the sum: S - e_y would have no digits left for Pt near 1.
     unit.own[lane] = row[unit.index[lane]];
     row[unit.index[lane]] = -kInfinity<A>;
-    unit.others[lane] = problem.out != nullptr ? exponentiate_row<A, true>(row, classes, unit.highest[lane])
-                                               : exponentiate_row<A, false>(row, classes, unit.highest[lane]);
+    unit.others[lane] = problem.out != nullptr ? exponentiate_row<T, true>(row, classes, unit.reference[lane])
+                                               : exponentiate_row<T, false>(row, classes, unit.reference[lane]);
   }
   finish(unit, problem, [&](int64_t lane) {
     widen_extreme_row(unit, lane, scratch + lane * step, 1, classes, logits + lane * classes, 1);

@@ -107,14 +107,15 @@ void exponentiate_tile(Unit<T>& unit, int64_t classes, compute_t<T>* tile) {
   using A = compute_t<T>;
   using V = Vectorized<A>;
   constexpr int64_t lanes = kLanes<A>;
+  constexpr bool exact = std::is_same_v<T, A>;
   for (int64_t v = 0; v < lanes; v += kPair<A>) {
     V high_a(-kInfinity<A>), high_b(-kInfinity<A>);
     for (int64_t k = 0; k < classes; ++k) {
       high_a = greater_or_second(V::loadu(tile + k * lanes + v), high_a);
       high_b = greater_or_second(V::loadu(tile + k * lanes + v + kWidth<A>), high_b);
     }
-    high_a.store(unit.highest + v);
-    high_b.store(unit.highest + v + kWidth<A>);
+    high_a.round().store(unit.reference + v);
+    high_b.round().store(unit.reference + v + kWidth<A>);
   }
   for (int64_t lane = 0; lane < lanes; ++lane) {
     A& own = tile[unit.index[lane] * lanes + lane];
@@ -122,11 +123,12 @@ void exponentiate_tile(Unit<T>& unit, int64_t classes, compute_t<T>* tile) {
     own = -kInfinity<A>;
   }
   for (int64_t v = 0; v < lanes; v += kPair<A>) {
-    const V m_a = V::loadu(unit.highest + v), m_b = V::loadu(unit.highest + v + kWidth<A>);
+    const V m_a = V::loadu(unit.reference + v), m_b = V::loadu(unit.reference + v + kWidth<A>);
     LaneSums<A> sum_a, sum_b;
     for (int64_t k = 0; k < classes; ++k) {
       A* at = tile + k * lanes + v;
-      const V a = exponential<A>(V::loadu(at), m_a), b = exponential<A>(V::loadu(at + kWidth<A>), m_b);
+      const V a = exponential<A, exact>(V::loadu(at), m_a);
+      const V b = exponential<A, exact>(V::loadu(at + kWidth<A>), m_b);
       if constexpr (keep) {
         a.store(at);
         b.store(at + kWidth<A>);
@@ -211,7 +213,7 @@ void solve_tile(Unit<T>& unit, const Problem& problem, compute_t<T>* tile) {
     number = runs_of(unit, problem, runs);
   }
   read_tile(unit, problem, runs, number, tile);
-  for (int64_t lane = 0; lane < unit.count; ++lane) {
+  for (int64_t lane = 0; lane < unit.count && unit.any_ignored; ++lane) {
     if (unit.ignored[lane]) {
       // It may hold NaN, of which 0 times would still be NaN.
       for (int64_t k = 0; k < problem.classes; ++k) {

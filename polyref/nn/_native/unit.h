@@ -6,9 +6,9 @@
 
 namespace polyref {
 
-// Rows in a unit: four vectors of the compute type.
+// Rows in a unit: eight vectors of the compute type.
 template <typename A>
-inline constexpr int64_t kLanes = 2 * kPair<A>;
+inline constexpr int64_t kLanes = 4 * kPair<A>;
 
 template <typename T>
 struct Unit {
@@ -19,8 +19,9 @@ struct Unit {
   int64_t first = 0, count = 0; // its rows
   int64_t index[lanes]; // the target's class
   bool ignored[lanes];
-  A highest[lanes], own[lanes]; // the largest logit, and the target's
-  W others[lanes]; // the sum of exp(z_k - highest) over k != y
+  bool any_ignored; // beyond `count` none is
+  A reference[lanes], own[lanes]; // the integer next to the largest logit, and the target's logit
+  W others[lanes]; // the sum of exp(z_k - reference) over k != y
   W weight[lanes], factor[lanes]; // on the loss, and on the gradient
   W value[lanes], scale[lanes], target[lanes]; // the loss, and the gradient: scale e_k, of the target `target`
   alignas(64) A scale_high[lanes], scale_low[lanes];
@@ -44,30 +45,50 @@ inline double read(const Incoming& from, int64_t n, int64_t i) {
 template <typename T>
 void set_up(Unit<T>& unit, const Problem& problem, const wide_t<compute_t<T>>* denominators) {
   using W = wide_t<compute_t<T>>;
-  const int64_t in_group = problem.rows() / problem.groups;
-  const int64_t group = unit.first / in_group;
-  W common = 1;
+  constexpr int64_t lanes = Unit<T>::lanes;
+  const int64_t group = unit.first / (problem.rows() / problem.groups);
   const bool each = problem.reduction == Reduction::none && problem.incoming.data != nullptr;
-  if (problem.incoming.data != nullptr && !each) {
-    common = read(problem.incoming, group, 0);
-  }
+  W common = problem.incoming.data != nullptr && !each ? read(problem.incoming, group, 0) : 1;
   if (denominators != nullptr) {
     common /= denominators[group];
   }
-  for (int64_t lane = 0; lane < Unit<T>::lanes; ++lane) {
-    const int64_t row = unit.first + lane;
-    const int64_t y = lane < unit.count ? problem.target[row] : problem.ignore_index;
-    unit.ignored[lane] = y == problem.ignore_index;
-    unit.index[lane] = unit.ignored[lane] ? 0 : y;
-    unit.weight[lane] = problem.weight == nullptr || unit.ignored[lane] ? W(1) : W(problem.weight[y]);
-    unit.factor[lane] = unit.weight[lane] * common;
-    if (each && lane < unit.count) {
-      unit.factor[lane] *= read(problem.incoming, row / problem.inner, row % problem.inner);
-    }
+  int64_t ignored = 0;
+  for (int64_t lane = 0; lane < unit.count; ++lane) {
+    const int64_t y = problem.target[unit.first + lane];
+    const bool none = y == problem.ignore_index;
+    ignored += none;
+    unit.ignored[lane] = none;
+    unit.index[lane] = none ? 0 : y;
+  }
+  unit.any_ignored = ignored > 0;
+  for (int64_t lane = unit.count; lane < lanes; ++lane) {
     // What nothing else fills in: a row of two equal logits.
-    unit.highest[lane] = unit.own[lane] = 0;
+    unit.ignored[lane] = false;
+    unit.index[lane] = 0;
+    unit.reference[lane] = unit.own[lane] = 0;
     unit.others[lane] = 1;
   }
+  if (unit.any_ignored) {
+    for (int64_t lane = 0; lane < unit.count; ++lane) {
+      unit.reference[lane] = unit.own[lane] = 0;
+      unit.others[lane] = 1;
+    }
+  }
+  for (int64_t lane = 0; lane < lanes; ++lane) {
+    unit.weight[lane] = problem.weight == nullptr ? W(1) : W(problem.weight[unit.index[lane]]);
+    unit.factor[lane] = unit.weight[lane] * common;
+  }
+  for (int64_t lane = 0; lane < unit.count && each; ++lane) {
+    const int64_t row = unit.first + lane;
+    unit.factor[lane] *= read(problem.incoming, row / problem.inner, row % problem.inner);
+  }
+}
+
+inline Vectorized<double> exponential_of(const Vectorized<double>& z, const Vectorized<double>& m) {
+  return exponential<double, true>(z, m);
+}
+inline long double exponential_of(long double z, long double m) {
+  return std::exp(z - m);
 }
 
 template <typename R>
@@ -78,15 +99,16 @@ struct Answer {
 // The arithmetic of one row, or of a vector of rows.
 template <typename R>
 inline Answer<R> answer(
-    const Response& response, const R& others, const R& highest, const R& own_logit, const R& weight, const R& factor) {
+    const Response& response, const R& others, const R& reference, const R& own_logit, const R& weight, const R& factor) {
   const R one(1), zero(0);
-  const R below = highest - own_logit;
-  const R own = exp_of(own_logit - highest);
+  const R below = reference - own_logit;
+  const R own = exponential_of(own_logit, reference);
   const R all = others + own;
   const R inverse = one / all;
   const R x = others * inverse;
-  // Below the maximum S is 2 at least or -log Pt far from 0; at the maximum S - 1 would cancel, and is known.
-  const R log = below + log1p_of(choose(below == zero, others, all - one));
+  // -log Pt = log1p(others / own), where own is not too small for that; far below the maximum all >= exp(-1/2).
+  const auto near = below < one;
+  const R log = choose(near, zero, below) + log1p_of(choose(near, others / own, all - one));
   R value, slope;
   respond(response, x, own * inverse, log, value, slope);
   const R weighted = slope * factor;
@@ -98,7 +120,7 @@ inline void answers(Unit<double>& unit, const Response& response) {
     const auto a = answer<long double>(
         response,
         unit.others[lane],
-        unit.highest[lane],
+        unit.reference[lane],
         unit.own[lane],
         unit.weight[lane],
         unit.factor[lane]);
@@ -112,15 +134,15 @@ template <typename T>
 inline void answers(Unit<T>& unit, const Response& response) {
   using D = Vectorized<double>;
   for (int64_t lane = 0; lane < unit.count; lane += D::size()) {
-    double highest[D::size()], own[D::size()];
+    double reference[D::size()], own[D::size()];
     for (int64_t i = 0; i < D::size(); ++i) {
-      highest[i] = unit.highest[lane + i];
+      reference[i] = unit.reference[lane + i];
       own[i] = unit.own[lane + i];
     }
     const auto a = answer<D>(
         response,
         D::loadu(unit.others + lane),
-        D::loadu(highest),
+        D::loadu(reference),
         D::loadu(own),
         D::loadu(unit.weight + lane),
         D::loadu(unit.factor + lane));
@@ -136,13 +158,15 @@ inline void answers(Unit<T>& unit, const Response& response) {
 //
 // An exponential below the normal range is off by half the smallest subnormal, times the factor; up to a factor of 4
 // that is 2 units in the result's last place.
+inline constexpr double kLargeFactor = 4;
+
 template <typename T>
 void widen_extreme_row(
     Unit<T>& unit, int64_t lane, compute_t<T>* e, int64_t step, int64_t classes, const T* logits, int64_t stride) {
   using A = compute_t<T>;
   using W = wide_t<A>;
   const W scale = unit.scale[lane];
-  if (!(std::abs(scale) > 4) || std::isinf(scale)) {
+  if (!(std::abs(scale) > W(kLargeFactor)) || std::isinf(scale)) {
     return;
   }
   bool exact = std::abs(scale) <= W(std::numeric_limits<A>::max());
@@ -153,7 +177,7 @@ void widen_extreme_row(
     return;
   }
   for (int64_t k = 0; k < classes; ++k) {
-    const W difference = static_cast<W>(static_cast<A>(logits[k * stride])) - unit.highest[lane];
+    const W difference = static_cast<W>(static_cast<A>(logits[k * stride])) - unit.reference[lane];
     e[k * step] = static_cast<A>(difference == -kInfinity<W> ? W(0) : std::exp(difference) * scale);
   }
   unit.scale[lane] = 1;
@@ -163,21 +187,37 @@ void widen_extreme_row(
 template <typename T, typename Widen>
 void finish(Unit<T>& unit, const Problem& problem, const Widen& widen) {
   using A = compute_t<T>;
+  using W = wide_t<A>;
+  constexpr int64_t lanes = Unit<T>::lanes;
   answers(unit, problem.response);
-  for (int64_t lane = 0; lane < unit.count; ++lane) {
-    if (unit.ignored[lane]) {
-      unit.value[lane] = unit.scale[lane] = unit.target[lane] = 0;
-    }
-    if (problem.out != nullptr) {
-      widen(lane);
-      unit.scale_high[lane] = static_cast<A>(unit.scale[lane]);
-      // Not of an infinite one, where it would be NaN.
-      const auto low = unit.scale[lane] - unit.scale_high[lane];
-      unit.scale_low[lane] = std::isfinite(unit.scale_high[lane]) ? static_cast<A>(low) : A(0);
+  if (unit.any_ignored) {
+    for (int64_t lane = 0; lane < unit.count; ++lane) {
+      if (unit.ignored[lane]) {
+        unit.value[lane] = unit.scale[lane] = unit.target[lane] = 0;
+      }
     }
   }
-  for (int64_t lane = unit.count; lane < Unit<T>::lanes; ++lane) {
-    unit.scale_high[lane] = unit.scale_low[lane] = 0;
+  if (problem.out == nullptr) {
+    return;
+  }
+  for (int64_t lane = unit.count; lane < lanes; ++lane) {
+    unit.scale[lane] = 0;
+  }
+  bool extreme = false;
+  for (int64_t lane = 0; lane < lanes; ++lane) {
+    extreme |= std::abs(unit.scale[lane]) > W(kLargeFactor);
+  }
+  for (int64_t lane = 0; lane < unit.count && extreme; ++lane) {
+    widen(lane);
+  }
+  for (int64_t lane = 0; lane < lanes; ++lane) {
+    unit.scale_high[lane] = static_cast<A>(unit.scale[lane]);
+  }
+  for (int64_t lane = 0; lane < lanes; ++lane) {
+    const A high = unit.scale_high[lane];
+    const A low = static_cast<A>(unit.scale[lane] - high);
+    // Not of an infinite one, where it would be NaN.
+    unit.scale_low[lane] = std::abs(high) <= std::numeric_limits<A>::max() ? low : A(0);
   }
 }
 
