@@ -1,7 +1,6 @@
 """Chunks of a batch of rows: how it is cut, what a row is multiplied with, and how the losses are added up.
 
-Logits have the shape (N, C, D) here and what there is one of for each row (N, D); D = 1 where there are no dimensions
-behind the classes.
+Logits have the shape (N, C) or (N, C, D), and what there is one of for each row (N,) or (N, D).
 """
 
 from __future__ import annotations
@@ -15,9 +14,15 @@ from torch import Tensor
 from polyref.nn._exponentials import widest
 from polyref.nn._kernel import Parameters
 
-#: Bytes of a chunk's exponentials: for each thread of a CPU, and on other devices.
-_CPU_CHUNK = 1 << 18
+#: Bytes of a chunk's exponentials, for each thread of a CPU but for two at least, and on other devices. 2 MiB is more
+#: than a core's cache of 1 MiB holds, but a chunk costs some sixty calls of 1 to 2 microseconds: for (4096, 1000) chunks
+#: of 0.5, 1, 2, 4 and 8 MiB took 6.9, 5.0, 4.3, 3.9 and 4.1 ms on one thread.
+_CPU_CHUNK = 1 << 20
 _DEVICE_CHUNK = 1 << 25
+
+#: Scratch for exponentials is at most this part of the logits, but for _LEAST_SCRATCH bytes.
+_SCRATCH = 1 / 8
+_LEAST_SCRATCH = 1 << 18
 
 #: Losses are summed in blocks of so many rows. Chunks of rows of up to _FEW classes end where blocks end; the loss of
 #: a longer row is kept by itself, it is small beside the row.
@@ -27,50 +32,56 @@ _FEW = 512
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Rows a, ..., b - 1 at the places p, ..., q - 1."""
+    """Rows a, ..., b - 1, and of these the places p, ..., q - 1; q = 0 for all."""
 
     a: int
     b: int
-    p: int
-    q: int
+    p: int = 0
+    q: int = 0
 
     def of(self, values: Tensor) -> Tensor:
-        """This part of (N, D) or (N, C, D); of (N, 1) the rows."""
-        return values[self.a : self.b, ..., self.p : self.q] if values.shape[-1] != 1 else values[self.a : self.b]
+        """This part of (N,), (N, D), (N, C) or (N, C, D)."""
+        part = values[self.a : self.b]
+        return part if self.q == 0 else part[..., self.p : self.q]
 
 
-def chunk_elements(dtype: torch.dtype, device: torch.device) -> int:
-    """About how many elements a chunk has."""
-    size = _CPU_CHUNK * torch.get_num_threads() if device.type == "cpu" else _DEVICE_CHUNK
+def chunk_elements(logits: Tensor, dtype: torch.dtype, *, scratch: bool) -> int:
+    """About how many elements a chunk has whose exponentials have this dtype, and perhaps need scratch."""
+    if logits.device.type != "cpu":
+        return _DEVICE_CHUNK // dtype.itemsize
+    size = _CPU_CHUNK * max(torch.get_num_threads(), 2)
+    if scratch:
+        size = min(size, max(int(_SCRATCH * logits.nbytes), _LEAST_SCRATCH))
     return size // dtype.itemsize
 
 
 def chunks(shape: Sequence[int], elements: int) -> Iterator[Chunk]:
-    """The chunks of logits (N, C, D), of about so many elements; the first one is the largest."""
-    n, classes, places = shape
+    """The chunks of logits of a shape, of about so many elements; the first one is the largest."""
+    n, classes, *behind = shape
+    places = behind[0] if behind else 1
     if n * places == 0:
         return
-    if places > 1 and classes * places > elements:
+    if behind and classes * places > elements:
         step = max(elements // classes // _BLOCK, 1) * _BLOCK
         for a in range(n):
             for p in range(0, places, step):
                 yield Chunk(a, a + 1, p, min(p + step, places))
         return
     step = max(elements // (classes * places), 1)
-    if places == 1 and classes <= _FEW:
+    if not behind and classes <= _FEW:
         step = max(step // _BLOCK, 1) * _BLOCK
     for a in range(0, n, step):
-        yield Chunk(a, min(a + step, n), 0, places)
+        yield Chunk(a, min(a + step, n))
 
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """What the rows of a chunk are asked for and multiplied with; tensors are (n, P), (n, 1) or scalars.
+    """What the rows of a chunk are asked for and multiplied with; tensors have one number for each row, or fit.
 
     Attributes:
-        index: the target's class, (n, P); 0 in ignored rows.
-        ignored: the rows that contribute nothing, (n, P); None for no row.
-        weight: of the target, (n, P); None for 1.
+        index: the target's class; 0 in ignored rows.
+        ignored: the rows that contribute nothing; None for no row.
+        weight: of the target; None for 1.
         below: the denominator of a mean; None for 1.
         grad: the incoming gradient; None for 1.
     """
@@ -98,15 +109,15 @@ class Labels:
         return values if self.ignored is None else values.masked_fill_(self.ignored, 0.0)
 
     def selected(self, mask: Tensor) -> Labels:
-        """The same for k rows that a mask (n, P) selects, as (k, 1)."""
+        """The same for the k rows that a mask selects, as (k,)."""
 
         def pick(values: Tensor | None) -> Tensor | None:
             if values is None or values.dim() == 0:
                 return values
-            return values.expand(mask.shape)[mask].unsqueeze(1)
+            return values.expand(mask.shape)[mask]
 
         below = pick(self.below) if isinstance(self.below, Tensor) else self.below
-        return Labels(self.index[mask].unsqueeze(1), pick(self.ignored), pick(self.weight), below, pick(self.grad))
+        return Labels(self.index[mask], pick(self.ignored), pick(self.weight), below, pick(self.grad))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,21 +128,21 @@ class Factors:
         ignore_index: rows that contribute nothing; None where there are none.
         weight: class weights in the widest dtype; None for 1.
         below: the denominator of a mean: a number, a scalar, or (groups,); None for 1.
-        grad: the incoming gradient: a scalar, (groups,) or (N, D); None for 1.
-        rows: N over the groups.
+        grad: the incoming gradient: a scalar, (groups,), or one for each row; None for 1.
+        groups: what is (groups,) in these; 0 for none.
     """
 
     ignore_index: int | None
     weight: Tensor | None
     below: float | Tensor | None
     grad: Tensor | None
-    rows: int
+    groups: int
 
     @classmethod
     def of(
         cls, target: Tensor, weight: Tensor | None, parameters: Parameters, *, grad: Tensor | None, ignoring: bool
     ) -> Factors:
-        """For targets (N, D) and a gradient of the loss's shape; without ``ignoring`` no row is ignored."""
+        """For targets and a gradient of the loss's shape; without ``ignoring`` no row is ignored."""
         dtype = widest(target.device)
         each = None if weight is None else weight.to(dtype)
         below: float | Tensor | None = None
@@ -142,28 +153,30 @@ class Factors:
                 huge = each.abs().amax() > 2.0**-80 * torch.finfo(dtype).max
                 each = torch.where(huge, each * 2.0**-80, each)
             below = _denominator(target, each, ignore_index, parameters.groups)
-        if grad is not None:
-            grad = grad.to(dtype)
-            if parameters.reduction == "none" and grad.dim() == 1:
-                grad = grad.unsqueeze(1)
-        return cls(ignore_index, each, below, grad, target.shape[0] // max(parameters.groups, 1))
+        groups = 0 if parameters.reduction == "none" else parameters.groups
+        return cls(ignore_index, each, below, None if grad is None else grad.to(dtype), groups)
 
     def labels(self, chunk: Chunk, target: Tensor) -> Labels:
-        """Those of a chunk, with its part of the targets."""
-        index, ignored, weight = target, None, None
+        """Those of a chunk of the targets."""
+        index, ignored, weight = chunk.of(target), None, None
         if self.ignore_index is not None:
-            ignored = target == self.ignore_index
-            index = target.masked_fill(ignored, 0)
+            ignored = index == self.ignore_index
+            index = index.masked_fill(ignored, 0)
         if self.weight is not None:
             weight = self.weight.index_select(0, index.reshape(-1)).view(index.shape)
-        below = self._part(chunk, self.below) if isinstance(self.below, Tensor) else self.below
-        return Labels(index, ignored, weight, below, None if self.grad is None else self._part(chunk, self.grad))
+        below = self._part(chunk, target, self.below) if isinstance(self.below, Tensor) else self.below
+        grad = None if self.grad is None else self._part(chunk, target, self.grad)
+        return Labels(index, ignored, weight, below, grad)
 
-    def _part(self, chunk: Chunk, values: Tensor) -> Tensor:
-        if values.dim() == 1:
-            group = torch.arange(chunk.a, chunk.b, device=values.device) // self.rows
-            return values.index_select(0, group).unsqueeze(1)
-        return values if values.dim() == 0 else chunk.of(values)
+    def _part(self, chunk: Chunk, target: Tensor, values: Tensor) -> Tensor:
+        """What belongs to a chunk of the targets."""
+        if values.dim() == 0:
+            return values
+        if not self.groups:
+            return chunk.of(values)
+        group = torch.arange(chunk.a, chunk.b, device=values.device) // (target.shape[0] // self.groups)
+        each = values.index_select(0, group)
+        return each if target.dim() == 1 else each.unsqueeze(1)
 
 
 def _denominator(target: Tensor, weight: Tensor | None, ignore_index: int | None, groups: int) -> float | Tensor:
@@ -180,18 +193,18 @@ def _denominator(target: Tensor, weight: Tensor | None, ignore_index: int | None
     return each.view(groups, -1).sum(1) if groups else total(each)
 
 
-def blocks(values: Tensor, classes: int) -> Tensor:
-    """Sums of blocks of the losses (n, P) of a chunk; which losses share a block does not depend on the chunk."""
-    n, p = values.shape
-    if p == 1:
-        if classes > _FEW:
-            return values.view(-1)
-        values = values.view(1, n)
-    elif p < _BLOCK:
-        return values.sum(1)
-    length = values.shape[1]
+def keeps_losses(rows: int, classes: int) -> bool:
+    """Whether the loss of each row is kept until the end: few rows, or each of them long beside its loss."""
+    return rows <= _BLOCK * _BLOCK or classes > _FEW
+
+
+def blocks(values: Tensor) -> Tensor:
+    """Sums of blocks of the losses of a chunk; which losses share a block does not depend on the chunk."""
+    if values.dim() == 1:
+        values = values.unsqueeze(0)
+    n, length = values.shape
     full = length // _BLOCK * _BLOCK
-    parts = values[:, :full].reshape(len(values), full // _BLOCK, _BLOCK).sum(2)
+    parts = values[:, :full].reshape(n, full // _BLOCK, _BLOCK).sum(2)
     if full < length:
         parts = torch.cat([parts, values[:, full:].sum(1, keepdim=True)], 1)
     return parts.view(-1)
@@ -200,6 +213,6 @@ def blocks(values: Tensor, classes: int) -> Tensor:
 def total(values: Tensor) -> Tensor:
     """The sum of a vector, in blocks: torch's own sum of a long one depends on the number of threads."""
     while values.numel() > _BLOCK * _BLOCK:
-        values = blocks(values.unsqueeze(1), 1)
+        values = blocks(values)
     result: Tensor = values.sum()
     return result

@@ -16,10 +16,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from polyref.nn._chunks import Chunk, Factors, Labels, blocks, chunk_elements, chunks, total
-from polyref.nn._exponentials import Rows, compute_dtype, minus_one, narrow, wide, widest
+from polyref.nn._chunks import Chunk, Factors, Labels, blocks, chunk_elements, chunks, keeps_losses, total
+from polyref.nn._exponentials import Rows, compute_dtype, minus_one, narrow, normal, wide, widest
 from polyref.nn._kernel import Parameters
-from polyref.nn._response import respond
+from polyref.nn._response import respond, slopes
 
 #: Wide exponentials are multiplied by 2^58 and the factor of the gradient by 2^-58: the factor then stays finite
 #: wherever the product does. Both are exact.
@@ -37,20 +37,20 @@ def forward(
 ) -> tuple[Tensor, Tensor]:
     """As :meth:`polyref.nn._kernel.Kernel.forward`."""
     ignoring = check_range(target, logits.shape[1], parameters.ignore_index)
-    factors = Factors.of(_two(target), weight, parameters, grad=None, ignoring=ignoring)
+    factors = Factors.of(target, weight, parameters, grad=None, ignoring=ignoring)
     if parameters.reduction == "none":
         loss = torch.empty(target.shape, dtype=dtype, device=logits.device)
         for chunk, values in _pass(logits, target, parameters, factors, None):
-            chunk.of(_two(loss)).copy_(values)
+            chunk.of(loss).copy_(values)
         return loss, logits.new_empty((0,))
     out = torch.empty_like(logits) if gradient else None
-    groups, classes = parameters.groups, logits.shape[1]
-    parts = [
-        values.reshape(-1) if groups else blocks(values, classes)
-        for _, values in _pass(logits, target, parameters, factors, out)
-    ]
-    losses = torch.cat(parts or [torch.empty(0, dtype=widest(logits.device), device=logits.device)])
+    groups = parameters.groups
     # Groups come from transforms, and none is so long that its losses are not to be kept.
+    kept = groups > 0 or keeps_losses(target.numel(), logits.shape[1])
+    parts = [
+        values.reshape(-1) if kept else blocks(values) for _, values in _pass(logits, target, parameters, factors, out)
+    ]
+    losses = parts[0] if len(parts) == 1 else torch.cat(parts or [_no_losses(logits.device)])
     loss = losses.view(groups, -1).sum(1) if groups else total(losses)
     if factors.below is not None:
         loss = loss / factors.below
@@ -68,12 +68,16 @@ def backward_(
     filled: bool,
 ) -> None:
     """As :meth:`polyref.nn._kernel.Kernel.backward_`."""
-    if filled and out.device.type == "cpu" and bool((grad == 1).all()):
+    if filled and out.device.type == "cpu" and (grad.item() == 1 if grad.numel() == 1 else bool((grad == 1).all())):
         return
     ignoring = check_range(target, logits.shape[1], parameters.ignore_index)
-    factors = Factors.of(_two(target), weight, parameters, grad=grad, ignoring=ignoring)
+    factors = Factors.of(target, weight, parameters, grad=grad, ignoring=ignoring)
     for _ in _pass(logits, target, parameters, factors, out):
         pass
+
+
+def _no_losses(device: torch.device) -> Tensor:
+    return torch.empty(0, dtype=widest(device), device=device)
 
 
 def check_range(target: Tensor, classes: int, ignore_index: int) -> bool:
@@ -101,23 +105,15 @@ def check_range(target: Tensor, classes: int, ignore_index: int) -> bool:
     return bool(ignored.any())
 
 
-def _two(values: Tensor) -> Tensor:
-    return values if values.dim() == 2 else values.unsqueeze(1)
-
-
 def _pass(
     logits: Tensor, target: Tensor, parameters: Parameters, factors: Factors, out: Tensor | None
 ) -> Iterator[tuple[Chunk, Tensor]]:
     """The weighted losses (n, P) of chunk after chunk; the gradient goes into ``out``, if given."""
-    if logits.dim() == 2:
-        logits = logits.unsqueeze(2)
-        out = None if out is None else out.unsqueeze(2)
-    target = _two(target)
     if logits.device.type == "cpu":
         yield from _narrow_pass(logits, target, parameters, factors, out)
         return
-    for chunk in chunks(logits.shape, chunk_elements(widest(logits.device), logits.device)):
-        labels = factors.labels(chunk, chunk.of(target))
+    for chunk in chunks(logits.shape, chunk_elements(logits, widest(logits.device), scratch=True)):
+        labels = factors.labels(chunk, target)
         yield chunk, _wide(chunk.of(logits), labels, parameters, None if out is None else chunk.of(out))
 
 
@@ -125,31 +121,42 @@ def _narrow_pass(
     logits: Tensor, target: Tensor, parameters: Parameters, factors: Factors, out: Tensor | None
 ) -> Iterator[tuple[Chunk, Tensor]]:
     """The same on the CPU: first narrow, and the rows for which that will not do once more, wide."""
-    dtype, (_, classes, places) = compute_dtype(logits.dtype), logits.shape
+    dtype, classes = compute_dtype(logits.dtype), logits.shape[1]
+    places = logits.shape[2] if logits.dim() == 3 else 1
     direct = out is not None and out.dtype == dtype and out.data_ptr() != logits.data_ptr()
-    flat = None if out is None or not direct else out.view(-1)
+    flat = logits.view(-1)
+    scratch = None if out is None or not direct else out.view(-1)
+    usable = False
+    if factors.weight is None and factors.grad is None and isinstance(factors.below, float) and target.numel():
+        least, most = slopes(parameters.epsilon, parameters.gamma)
+        usable = normal(least / factors.below, most / factors.below, classes, dtype)
     grid = minus = None
-    for chunk in chunks(logits.shape, chunk_elements(dtype, logits.device)):
-        z, part = chunk.of(logits), None if out is None else chunk.of(out)
-        labels = factors.labels(chunk, chunk.of(target))
-        n, p = labels.index.shape
-        if grid is None or grid.shape != (n, p):
-            grid = torch.arange(n).mul_(classes * places).unsqueeze(1) + torch.arange(p)
-        if flat is None:
-            flat = torch.empty(z.numel(), dtype=dtype)
-        if chunk.a == chunk.p == 0:
-            minus = minus_one(n, classes, p, dtype, logits.device)
-        position = torch.add(grid, labels.index, alpha=places).add_(chunk.a * classes * places + chunk.p).view(-1)
-        own = logits.view(-1).index_select(0, position).view(n, p)
+    for chunk in chunks(logits.shape, chunk_elements(logits, dtype, scratch=not direct)):
+        z, labels, part = chunk.of(logits), factors.labels(chunk, target), None if out is None else chunk.of(out)
+        if scratch is None:
+            scratch = torch.empty(z.numel(), dtype=dtype)
+        if grid is None:
+            minus = minus_one(z, dtype)
+        if grid is None or grid.shape != labels.index.shape:
+            grid = _grid(labels.index, classes, places)
+        # Positions from the chunk's first element on; the places of a chunk lie closer together in scratch.
+        first = chunk.a * classes * places + chunk.p
+        position = torch.add(grid, labels.index, alpha=places).view(-1)
+        own = (flat[first:] if first else flat).index_select(0, position).view(labels.index.shape)
         if direct and part is not None:
-            e = part
+            e, target_of = part, scratch[first:] if first else scratch
         else:
-            e = flat[: z.numel()].view(z.shape)
-            position.sub_(chunk.a * classes * places + chunk.p)
-            if p != places:
-                position = labels.index.mul(p).add_(torch.arange(p)).view(-1)
-        rows = narrow(z, own, e, flat, position, minus)
-        yield chunk, _finish(rows, z, labels, parameters, e, flat, position, part)
+            e, target_of = scratch[: z.numel()].view(z.shape), scratch
+            if chunk.q:
+                position = torch.add(grid, labels.index, alpha=chunk.q - chunk.p).view(-1)
+        rows = narrow(z, own, e, target_of, position, minus)
+        yield chunk, _finish(rows, z, labels, parameters, target_of, position, part, usable)
+
+
+def _grid(index: Tensor, classes: int, places: int) -> Tensor:
+    """Where the rows of a chunk begin in it: its first class, in memory, for targets (n,) or (n, P)."""
+    rows = torch.arange(0, len(index) * classes * places, classes * places)
+    return rows if index.dim() == 1 else rows.unsqueeze(1) + torch.arange(index.shape[1])
 
 
 def _finish(
@@ -157,34 +164,34 @@ def _finish(
     z: Tensor,
     labels: Labels,
     parameters: Parameters,
-    e: Tensor,
     flat: Tensor,
     position: Tensor,
     part: Tensor | None,
+    usable: bool,
 ) -> Tensor:
-    """The losses of a chunk, and its gradient if ``part`` is given: the exponentials e times a factor for each row."""
+    """The losses of a chunk, and its gradient if ``part`` is given: the exponentials times a factor for each row."""
     losses, slope = _response(rows, labels, parameters, z.dtype)
-    scale = None if part is None else labels.scaled_(slope / rows.total)
-    again = rows.again if scale is None else _unusable(rows, z, scale)
+    scale = None if part is None else labels.scaled_(slope.div_(rows.total))
+    again = rows.again if scale is None or usable else _unusable(rows, z, scale)
     # Read before the gradient may replace it.
-    rest = None if again is None else z.movedim(1, -1)[again].unsqueeze(2)
+    rest = None if again is None else z.movedim(1, -1)[again]
     if part is not None and scale is not None:
-        pull = labels.scaled_(slope.mul(rows.x).neg_())
-        e.mul_(scale.to(e.dtype).unsqueeze(1))
-        flat.scatter_(0, position, pull.to(e.dtype).view(-1))
-        if e is not part:
-            part.copy_(e)
+        # The target's gradient is minus the sum of the others'.
+        flat.scatter_(0, position, rows.others.neg_().view(-1))
+        rows.e.mul_(scale.to(rows.e.dtype).unsqueeze(1))
+        if rows.e is not part:
+            part.copy_(rows.e)
     if again is None or rest is None:
         return losses
     gradient = None if part is None else torch.empty_like(rest)
     losses = losses.masked_scatter(again, _wide(rest, labels.selected(again), parameters, gradient))
     if part is not None and gradient is not None:
-        part.movedim(1, -1)[again] = gradient.squeeze(2)
+        part.movedim(1, -1)[again] = gradient
     return losses
 
 
 def _unusable(rows: Rows, z: Tensor, scale: Tensor) -> Tensor | None:
-    """The rows whose gradient is to be computed wide, a mask (n, P), or None if there are none.
+    """The rows whose gradient is to be computed wide, a mask, or None if there are none.
 
     A factor of the gradient that is not a normal number in the dtype of the exponentials has lost its digits; one above
     1 would raise exponentials to normal numbers that are none themselves.
@@ -203,16 +210,14 @@ def _unusable(rows: Rows, z: Tensor, scale: Tensor) -> Tensor | None:
 
 
 def _wide(z: Tensor, labels: Labels, parameters: Parameters, part: Tensor | None) -> Tensor:
-    """The losses of a chunk (n, C, P) of any logits, and its gradient into ``part``, if given."""
-    own = z.gather(1, labels.index.unsqueeze(1)).squeeze(1)
-    rows = wide(z, own, labels.index)
+    """The losses of a chunk of any logits, and its gradient into ``part``, if given."""
+    index = labels.index.unsqueeze(1)
+    rows = wide(z, z.gather(1, index).squeeze(1), labels.index)
     losses, slope = _response(rows, labels, parameters, z.dtype)
     if part is None:
         return losses
-    scale = labels.scaled_((slope / rows.total).mul_(1 / _HEADROOM))
-    pull = labels.scaled_(slope.mul(rows.x).neg_())
-    gradient = rows.e.mul_(_HEADROOM).mul_(scale.unsqueeze(1))
-    gradient.scatter_(1, labels.index.unsqueeze(1), pull.unsqueeze(1))
+    scale = labels.scaled_(slope.div_(rows.total).mul_(1 / _HEADROOM))
+    gradient = rows.e.scatter_(1, index, rows.others.neg_().unsqueeze(1)).mul_(_HEADROOM).mul_(scale.unsqueeze(1))
     if labels.ignored is not None:
         gradient.masked_fill_(labels.ignored.unsqueeze(1), 0.0)
     part.copy_(gradient)

@@ -21,6 +21,7 @@ five passes and the product with 1 + error a sixth. The exponential that log_sof
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -39,22 +40,27 @@ _FAR = {torch.float32: -60.0, torch.float64: -600.0}
 #: Rows of at least this many float32 classes take the exponential out of log_softmax's backward pass.
 _LONG = 200
 
+#: ... and so many elements at a time, which is what its other argument then takes.
+_PIECE = 1 << 17
+
 
 @dataclass(slots=True)
 class Rows:
     """What a row's loss and gradient are made of; one number each is float64 (float32 where there is no float64).
 
     Attributes:
-        e: the exponentials (n, C, P), 0 for the target.
-        total: their sum and the target's exponential, (n, P).
+        e: the exponentials (n, C, ...), 0 for the target.
+        others: their sum, (n, ...), in their dtype.
+        total: the sum with the target's exponential.
         x: 1 - Pt, accurate in the relative sense.
         pt: Pt.
         log: -log Pt.
-        shift: what was subtracted from the logits before their exponentials were taken, (n, P); None for nothing.
-        again: a mask (n, P) of the rows whose numbers are of no use, because of their logits; None for no row.
+        shift: what was subtracted from the logits before their exponentials were taken; None for nothing.
+        again: a mask of the rows whose numbers are of no use, because of their logits; None for no row.
     """
 
     e: Tensor
+    others: Tensor
     total: Tensor
     x: Tensor
     pt: Tensor
@@ -63,7 +69,7 @@ class Rows:
     again: Tensor | None = None
 
     def vanishing(self, z: Tensor) -> Tensor:
-        """Rows where an exponential of the logits z is not a normal number, a mask (n, P)."""
+        """Rows where an exponential of the logits z is not a normal number, a mask (n, ...)."""
         lowest = z.amin(1).to(self.e.dtype)
         return (lowest if self.shift is None else lowest - self.shift) < _NORMAL[self.e.dtype]
 
@@ -89,13 +95,13 @@ def difference(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def exp(z: Tensor, out: Tensor, minus: Tensor | None) -> None:
-    """exp(z) for z (n, C, P), within 1 ulp; ``out`` may be z.
+    """exp(z), within 1 ulp; ``out`` may be z.
 
     The derivative of log_softmax is g - exp(y) sum(g): with -1 for the first class's g and 0 for the others, all
     entries but the first are the exponentials of y. It is torch's fastest accurate exponential, for long rows on CPUs.
 
     Args:
-        z: (n, C, P).
+        z: (n, C, ...).
         out: where it goes.
         minus: these g, or None for torch.exp.
     """
@@ -103,26 +109,38 @@ def exp(z: Tensor, out: Tensor, minus: Tensor | None) -> None:
         torch.exp(z, out=out)
         return
     first = z[:, 0].exp()
-    torch.ops.aten._log_softmax_backward_data.out(minus[: len(z)], z.squeeze(2), 1, z.dtype, out=out.squeeze(2))
+    step = len(minus)
+    for a in range(0, len(z), step):
+        part = z[a : a + step]
+        torch._log_softmax_backward_data(minus[: len(part)], part, 1, z.dtype, out=out[a : a + step])
     out[:, 0] = first
 
 
-def minus_one(rows: int, classes: int, places: int, dtype: torch.dtype, device: torch.device) -> Tensor | None:
-    """What :func:`exp` takes for chunks (rows, classes, places), (rows, classes); None where torch.exp is as good."""
-    if places != 1 or classes < _LONG or dtype != torch.float32 or device.type != "cpu":
+def minus_one(z: Tensor, dtype: torch.dtype) -> Tensor | None:
+    """What :func:`exp` takes for rows like those of z, in the dtype; None where torch.exp is as good."""
+    if z.dim() != 2 or z.shape[1] < _LONG or dtype != torch.float32:
         return None
-    minus = torch.zeros(rows, classes)
+    minus = torch.zeros(min(len(z), max(_PIECE // z.shape[1], 1)), z.shape[1])
     minus[:, 0] = -1.0
     return minus
+
+
+def normal(least: float, most: float, classes: int, dtype: torch.dtype) -> bool:
+    """Whether factors between these over the total of a narrow row, from 1/e to C exp(limit), are normal and at most 1.
+
+    A row's own total matters otherwise: a smaller factor has lost digits, and a larger one raises exponentials to
+    normal numbers that are none themselves.
+    """
+    return least >= torch.finfo(dtype).tiny * classes * math.exp(_LIMIT[dtype] + 1) and most * math.e <= 1
 
 
 def narrow(z: Tensor, own: Tensor, e: Tensor, flat: Tensor, position: Tensor, minus: Tensor | None) -> Rows:
     """Rows whose exponentials need no wider format; for the CPU alone, because it looks at the data.
 
     Args:
-        z: logits (n, C, P).
-        own: the targets' logits (n, P), a copy.
-        e: where the exponentials go, (n, C, P), in their dtype; it must not share memory with ``z``.
+        z: logits (n, C) or (n, C, P).
+        own: the targets' logits (n,) or (n, P), a copy.
+        e: where the exponentials go, of the shape of z, in their dtype; it must not share memory with ``z``.
         flat: the one-dimensional tensor that ``e`` is part of.
         position: of the targets in ``flat``.
         minus: what :func:`exp` takes.
@@ -157,9 +175,9 @@ def wide(z: Tensor, own: Tensor, index: Tensor) -> Rows:
     """Rows of any logits; nothing is looked at.
 
     Args:
-        z: logits (n, C, P).
-        own: the targets' logits (n, P).
-        index: the targets (n, P).
+        z: logits (n, C) or (n, C, P).
+        own: the targets' logits (n,) or (n, P).
+        index: the targets.
     """
     dtype = widest(z.device)
     exact = z.dtype.itemsize < dtype.itemsize
@@ -181,11 +199,12 @@ def wide(z: Tensor, own: Tensor, index: Tensor) -> Rows:
 
 def _rows(e: Tensor, d: Tensor, own: Tensor, *, look: bool) -> Rows:
     """The row's numbers; d is the target's logit less the shift, own its exponential."""
-    others = e.sum(1).to(d.dtype)
-    total = others + own
-    log = torch.div(others, own).log1p_()
+    others = e.sum(1)
+    sums = others.to(d.dtype)
+    total = sums + own
+    log = torch.div(sums, own).log1p_()
     far = _FAR[d.dtype]
     if not (look and d.min().item() >= far):
         # NaN in the row goes the second way, and is NaN in the total.
         log = torch.where(d >= far, log, total.log() - d)
-    return Rows(e, total, others.div_(total), own.div_(total), log)
+    return Rows(e, others, total, sums / total, own.div_(total), log)

@@ -22,7 +22,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from math import comb, log2
+from math import comb, inf, log2
 
 import torch
 from torch import Tensor
@@ -195,3 +195,11 @@ def _slope(t: Tables, x: Tensor, pt: Tensor) -> Tensor:
     else:
         far = (horner(t.far, x).mul_(pt) if t.far else torch.mul(x, 0.0)).add_(1)
     return far if near is None else torch.where(x < t.bend, near, far)
+
+
+def slopes(epsilon: tuple[float, ...], gamma: float) -> tuple[float, float]:
+    """Bounds of the slope Pt d(loss)/dx over [0, 1]; 0 and infinity where it is no sum of positive terms."""
+    t = tables(epsilon, 24)
+    if gamma or t.bend not in {0.0, 1.0}:
+        return 0.0, inf
+    return (1.0, 1 + sum(t.far)) if t.bend == 0.0 else (t.near[0], sum(t.near))
