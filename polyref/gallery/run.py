@@ -19,6 +19,9 @@ from polyref.report.screen import Screen
 OURS = (
     ("nn-function", "polyref.nn.functional:poly_cross_entropy"),
     ("nn-module", "polyref.nn.modules:PolyCrossEntropyLoss"),
+    ("nn-focal", "polyref.nn.modules:PolyFocalLoss"),
+    ("nn-binary", "polyref.nn.functional:poly_binary_cross_entropy_with_logits"),
+    ("nn-binary-module", "polyref.nn.modules:PolyBCEWithLogitsLoss"),
 )
 
 

@@ -31,6 +31,7 @@ from polyref.nn._arguments import (
 from polyref.nn._autograd import Call, evaluate
 from polyref.nn._backend import choose
 from polyref.nn._kernel import Parameters
+from polyref.nn.binary import poly_binary_cross_entropy_with_logits as poly_binary_cross_entropy_with_logits
 
 _HALF = (torch.float16, torch.bfloat16)
 

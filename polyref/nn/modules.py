@@ -14,6 +14,7 @@ from polyref.nn._arguments import (
     checked_reduction,
     checked_smoothing,
 )
+from polyref.nn.binary_module import PolyBCEWithLogitsLoss as PolyBCEWithLogitsLoss
 from polyref.nn.functional import poly_cross_entropy
 
 

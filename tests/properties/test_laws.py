@@ -11,8 +11,8 @@ import right
 from polyref.audit import AUDITED, PROFILES, Options, findings
 from polyref.case import Case
 from polyref.formats import BINARY64, Format, named
-from polyref.nn import PolyCrossEntropyLoss, PolyFocalLoss, backends
-from polyref.nn.functional import poly_cross_entropy
+from polyref.nn import PolyBCEWithLogitsLoss, PolyCrossEntropyLoss, PolyFocalLoss, backends
+from polyref.nn.functional import poly_binary_cross_entropy_with_logits, poly_cross_entropy
 from polyref.property import Context, Property, check, search
 from polyref.spec import Spec
 from polyref.subject.dialect import WHOLE_LOSS
@@ -122,13 +122,23 @@ def test_our_losses_hold_every_law_on_every_backend(subject, seed, backend, monk
     holds_every_law(subject, seed)
 
 
-def holds_every_law(subject, seed):
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "subject", [poly_binary_cross_entropy_with_logits, PolyBCEWithLogitsLoss], ids=lambda s: s.__name__
+)
+def test_our_binary_losses_hold_every_law_of_sigmoids(subject, seed):
+    holds_every_law(subject, seed, without={"gradient-sums-to-zero", "shift-invariance"})
+
+
+def holds_every_law(subject, seed, without=frozenset()):
     runner = LocalSubject(subject)
     dialect = identify(runner)
     assert dialect.known
     results = list(findings(runner, dialect, Options(profile="quick", seed=seed)))
-    assert {r.law.id for r in results if r.found is not None} == set(LAWS)
+    assert {r.law.id for r in results if r.found is not None} == set(LAWS) - without
     for r in results:
+        if r.law.id in without:
+            continue
         assert r.found.verdict is Verdict.HOLDS, (r.law.id, r.format.name, r.found)
         assert r.found.worst_ratio <= 1
         assert r.found.examples > 10
