@@ -38,7 +38,7 @@ def unavailable(name: str) -> str:
     if name == "triton":
         from polyref.nn._triton.launch import unavailable as reason  # noqa: PLC0415
 
-        return reason() or ""
+        return reason()
     return ""
 
 

@@ -210,7 +210,7 @@ def test_the_gradient_of_class_probabilities_is_torch_s() -> None:
         grads.append(torch.autograd.grad(loss(z.detach(), leaf, weight=w, label_smoothing=0.2), leaf)[0])
     torch.testing.assert_close(*grads, rtol=1e-14, atol=0)
     leaf = q.clone().requires_grad_()
-    with pytest.raises(RuntimeError, match="class probabilities: pass target.detach"):
+    with pytest.raises(RuntimeError, match=r"class probabilities: pass target.detach"):
         torch.autograd.grad(poly_cross_entropy(z, leaf), leaf, create_graph=True)
 
 

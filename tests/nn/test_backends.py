@@ -34,7 +34,7 @@ def test_a_backend_that_cannot_be_used_is_an_error_with_its_reason(monkeypatch: 
 
 
 def test_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("polyref.nn._backend.unavailable", lambda name: "")
+    monkeypatch.setattr("polyref.nn._backend.unavailable", lambda _: "")
     monkeypatch.delenv("POLYREF_NN_BACKEND", raising=False)
     assert choose("cpu", torch.float32, False) == "native"
     assert choose("cuda", torch.bfloat16, False) == "triton"
@@ -45,7 +45,7 @@ def test_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose("cpu", torch.float32, False) == "eager"
     assert choose("cuda", torch.float32, False) == "eager"
     monkeypatch.setenv("POLYREF_NN_BACKEND", "native")
-    monkeypatch.setattr("polyref.nn._backend.unavailable", lambda name: "")
+    monkeypatch.setattr("polyref.nn._backend.unavailable", lambda _: "")
     with pytest.raises(RuntimeError, match="for logits on cuda"):
         choose("cuda", torch.float32, False)
 

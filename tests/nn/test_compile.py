@@ -85,7 +85,7 @@ def test_a_graph_in_inductor_too() -> None:
     torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-7)
 
 
-def arguments(z: Tensor, y: Tensor, weight: Tensor | None, reduction: int, groups: int, backend: str) -> list[Any]:
+def arguments(z: Tensor, y: Tensor, weight: Tensor | None, *, reduction: int, groups: int, backend: str) -> list[Any]:
     return [z, y, weight, True, z.dtype, [1.0, -0.5], 0.5, -100, reduction, 0.0, groups, backend]
 
 
@@ -94,7 +94,7 @@ def arguments(z: Tensor, y: Tensor, weight: Tensor | None, reduction: int, group
 def test_opcheck_of_the_operators(dtype: torch.dtype, reduction: int, groups: int, backend: str) -> None:
     z, y = batch(dtype)
     z = z.detach()
-    given = arguments(z, y, torch.rand(5).to(dtype), reduction, groups, backend)
+    given = arguments(z, y, torch.rand(5).to(dtype), reduction=reduction, groups=groups, backend=backend)
     torch.library.opcheck(torch.ops.polyref.forward.default, given)
     grad = torch.ones((6,) if reduction == 0 else (groups,) if groups else (), dtype=dtype)
     out = torch.empty_like(z)
@@ -103,5 +103,5 @@ def test_opcheck_of_the_operators(dtype: torch.dtype, reduction: int, groups: in
 
 def test_opcheck_of_soft_targets() -> None:
     z, _ = batch(torch.float64)
-    given = arguments(z.detach(), torch.rand(6, 5).double().softmax(1), None, 1, 0, "soft")
+    given = arguments(z.detach(), torch.rand(6, 5).double().softmax(1), None, reduction=1, groups=0, backend="soft")
     torch.library.opcheck(torch.ops.polyref.forward.default, given)
