@@ -40,6 +40,14 @@ def rounded(value, TYPE: tl.constexpr):
 
 
 @triton.jit
+def widened(value):
+    """As float64; 16 bits by way of float32, likewise."""
+    if value.dtype.primitive_bitwidth == 16:
+        value = value.to(tl.float32)
+    return value.to(tl.float64)
+
+
+@triton.jit
 def exponential(z, highest, ACCURATE: tl.constexpr, SHIFT: tl.constexpr):
     """exp(z - highest) 2^SHIFT for z <= highest, in float32.
 
@@ -132,7 +140,7 @@ def count_kernel(target, weight, counts, rows, classes, chunks, chunk, ignore_in
             total += tl.where(counted, 1.0, 0.0)
         else:
             inside = counted & (y >= 0) & (y < classes)
-            total += tl.load(weight + y, mask=inside, other=0.0).to(tl.float64)
+            total += widened(tl.load(weight + y, mask=inside, other=0.0))
     tl.store(counts + program, tl.sum(total, 0))
 
 
@@ -262,7 +270,7 @@ def loss_kernel(
     value = value.to(tl.float64)
     slope = slope.to(tl.float64)
     if weight is not None:
-        factor = tl.load(weight + y, mask=inside, other=0.0).to(tl.float64)
+        factor = widened(tl.load(weight + y, mask=inside, other=0.0))
         value = value * factor
         slope = slope * factor
     if loss is not None:
@@ -279,14 +287,14 @@ def loss_kernel(
             slope = slope * (1.0 / tl.sum(count, 0))
         if grad is not None:
             at = grad + group.to(tl.int64) * grad_stride + row * grad_row_stride
-            slope = slope * tl.load(at, mask=valid, other=0.0).to(tl.float64)
+            slope = slope * widened(tl.load(at, mask=valid, other=0.0))
         own_gradient = tl.where(ignored, 0.0, -slope * x.to(tl.float64)).to(tl.float32)
         scale = slope * (inverse.to(tl.float64) * 2.0**SHIFT)
         # Two factors, e * first * second: a scale near either end of float32's range overflows nothing and loses no
-        # digits. One beyond it is cut, for the exponentials of 0; an infinite one is the caller's.
+        # digits. One beyond 2^254 is cut, for the exponentials of 0; an infinite one is the caller's.
         large = tl.abs(scale) >= 1.0
-        first = tl.where(large, 2.0 ** (64 - SHIFT), unit)
-        second = tl.where(large, scale * 2.0**-64, scale)
+        first = tl.where(large, 2.0 ** (126 - SHIFT), unit)
+        second = tl.where(large, scale * 2.0**-126, scale)
         cut = (tl.abs(second) > LARGEST32) & (tl.abs(second) < float("inf"))
         second = tl.where(cut, tl.where(second > 0.0, LARGEST32, -LARGEST32), second).to(tl.float32)
         there = out + origin[:, None]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from polyref.nn._kernel import Parameters
-from polyref.nn._response import remainder_polynomial, series_terms
+from polyref.nn._response import remainder_polynomial
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 #: A program of the counting kernel reads this many targets at a time; a chunk is a multiple of it.
@@ -57,6 +57,17 @@ def applies(logits: Tensor, parameters: Parameters) -> bool:
     )
 
 
+def _series_terms(n: int) -> int:
+    """How many terms of the sum over odd j > n leave out less than 2^-29 of R_n, for every x below 1/2, so s < 1/3.
+
+    At 1/2 the part left out is largest relative to R_n >= x^(n+1)/(n+1); from j on it is at most 2 s^j / (j (1 - s^2)).
+    The kernels use the series up to 1/2 for every n, because for small x it is also their logarithm.
+    """
+    first = n + 1 + n % 2
+    floor = 2.0 ** -(n + 1) / (n + 1) * 2.0**-29
+    return next(i for i in range(1, 99) if 9 / 4 * 3.0 ** -(first + 2 * i) / (first + 2 * i) < floor)
+
+
 @lru_cache(maxsize=256)
 def coefficients(epsilon: tuple[float, ...]) -> tuple[tuple[float, ...], int, int, int]:
     """The numbers that :func:`polyref.nn._triton.device.respond` reads, and how many of them there are.
@@ -73,7 +84,7 @@ def coefficients(epsilon: tuple[float, ...]) -> tuple[tuple[float, ...], int, in
     c = [Fraction(0), *(Fraction(e) for e in given), Fraction(0)]
     quotient = [float(v / 2**n) for v in remainder_polynomial(n)]
     first = n + 1 + n % 2
-    odd = [2.0 / j for j in range(first, first + 2 * series_terms(n, 24), 2)]
+    odd = [2.0 / j for j in range(first, first + 2 * _series_terms(n), 2)]
     table = (
         0.0,
         *(float(Fraction(1, j) + c[j]) for j in range(1, n + 1)),
