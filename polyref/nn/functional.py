@@ -128,7 +128,8 @@ def poly_cross_entropy(
         parameters,
         # Under autocast the loss is float32, as torch's is; no float32 copy of the logits is made for that.
         dtype=torch.float32 if autocast and half else input.dtype,
-        backend=choose(device, input.dtype, soft),
+        # Two constants, because a smoothing that torch.compile has made a symbol makes one of the comparison as well.
+        backend=choose(device, input.dtype, True) if soft else choose(device, input.dtype, False),
         gradient=writes_ahead(input) and not inplace_backward and reduction != "none",
         inplace=inplace_backward,
     )
