@@ -74,6 +74,7 @@ def test_dynamic_shapes_and_an_epsilon_that_changes() -> None:
         assert torch.equal(compiled(z, y, epsilon), poly_cross_entropy(z, y, epsilon))
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_graph_in_inductor_too() -> None:
     z, y = batch(shape=(64, 33))
     compiled = torch.compile(lambda z, y: poly_cross_entropy(z.sin(), y, 1.0), fullgraph=True)
