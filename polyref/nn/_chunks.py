@@ -15,8 +15,8 @@ from polyref.nn._exponentials import widest
 from polyref.nn._kernel import Parameters
 
 #: Bytes of a chunk's exponentials, for each thread of a CPU but for two at least, and on other devices. 2 MiB is more
-#: than a core's cache of 1 MiB holds, but a chunk costs some sixty calls of 1 to 2 microseconds: for (4096, 1000) chunks
-#: of 0.5, 1, 2, 4 and 8 MiB took 6.9, 5.0, 4.3, 3.9 and 4.1 ms on one thread.
+#: than a core's cache of 1 MiB holds, but a chunk costs some sixty calls of 1 to 2 microseconds: for
+#: (4096, 1000), chunks of 0.5, 1, 2, 4 and 8 MiB took 6.9, 5.0, 4.3, 3.9 and 4.1 ms on one thread.
 _CPU_CHUNK = 1 << 20
 _DEVICE_CHUNK = 1 << 25
 

@@ -177,7 +177,7 @@ def _finish(
     rest = None if again is None else z.movedim(1, -1)[again]
     if part is not None and scale is not None:
         # The target's gradient is minus the sum of the others'.
-        flat.scatter_(0, position, rows.others.neg_().view(-1))
+        flat.scatter_(0, position, rows.others.neg_().to(rows.e.dtype).view(-1))
         rows.e.mul_(scale.to(rows.e.dtype).unsqueeze(1))
         if rows.e is not part:
             part.copy_(rows.e)

@@ -40,7 +40,10 @@ _FAR = {torch.float32: -60.0, torch.float64: -600.0}
 #: Rows of at least this many float32 classes take the exponential out of log_softmax's backward pass.
 _LONG = 200
 
-#: ... and so many elements at a time, which is what its other argument then takes.
+#: Exponentials of rows up to this many classes are added up in the wide dtype.
+_SHORT = 768
+
+#: So many elements at a time are done of what needs memory for it.
 _PIECE = 1 << 17
 
 
@@ -50,7 +53,7 @@ class Rows:
 
     Attributes:
         e: the exponentials (n, C, ...), 0 for the target.
-        others: their sum, (n, ...), in their dtype.
+        others: their sum, (n, ...).
         total: the sum with the target's exponential.
         x: 1 - Pt, accurate in the relative sense.
         pt: Pt.
@@ -197,14 +200,28 @@ def wide(z: Tensor, own: Tensor, index: Tensor) -> Rows:
     return _rows(e, d, target, look=False)
 
 
+def _sum(e: Tensor, dtype: torch.dtype) -> Tensor:
+    """The sums over the classes, in a dtype.
+
+    torch adds up long rows in blocks, which costs 2 u at most here, but shorter ones one by one; those are added up in
+    the wide dtype, of which torch makes a copy: so a piece at a time.
+    """
+    if e.shape[1] > _SHORT or e.dtype == dtype:
+        return e.sum(1).to(dtype)
+    if e.numel() <= _PIECE:
+        return e.sum(1, dtype=dtype)
+    if e.dim() == 2 or len(e) > 1:
+        return torch.cat([part.sum(1, dtype=dtype) for part in e.split(max(_PIECE // e[0].numel(), 1))])
+    return torch.cat([part.sum(1, dtype=dtype) for part in e.split(max(_PIECE // e.shape[1], 1), dim=2)], 1)
+
+
 def _rows(e: Tensor, d: Tensor, own: Tensor, *, look: bool) -> Rows:
     """The row's numbers; d is the target's logit less the shift, own its exponential."""
-    others = e.sum(1)
-    sums = others.to(d.dtype)
+    sums = _sum(e, d.dtype)
     total = sums + own
     log = torch.div(sums, own).log1p_()
     far = _FAR[d.dtype]
     if not (look and d.min().item() >= far):
         # NaN in the row goes the second way, and is NaN in the total.
         log = torch.where(d >= far, log, total.log() - d)
-    return Rows(e, others, total, sums / total, own.div_(total), log)
+    return Rows(e, sums, total, sums / total, own.div_(total), log)
