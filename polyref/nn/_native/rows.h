@@ -18,46 +18,59 @@ inline int64_t rows_in_unit(int64_t classes) {
   return std::clamp<int64_t>(cached, 1, kWidth<double>);
 }
 
-// The row in the compute type, up to the next full pair, with impossible classes for filling; and its maximum.
+// The row's maximum. Into `to` goes the row in the compute type, up to the next full pair, with impossible classes for
+// filling; or, of a row that is in the compute type already, only what will not be read from where it is: the pair with
+// the target's logit, and one that is not full.
 template <typename T>
-compute_t<T> read_row(const T* from, int64_t classes, compute_t<T>* to) {
+compute_t<T> read_row(const T* from, int64_t classes, int64_t index, compute_t<T>* to) {
   using A = compute_t<T>;
   using V = Vectorized<A>;
   V a, b, high_a(-kInfinity<A>), high_b(-kInfinity<A>);
   int64_t k = 0;
   for (; k + kPair<A> <= classes; k += kPair<A>) {
     load_pair(from + k, a, b);
-    a.store(to + k);
-    b.store(to + k + kWidth<A>);
+    if constexpr (!std::is_same_v<T, A>) {
+      store_pair<A>(to + k, a, b);
+    }
     high_a = greater_or_second(a, high_a);
     high_b = greater_or_second(b, high_b);
   }
   if (k < classes) {
     load_part(from + k, classes - k, static_cast<T>(-kInfinity<A>), a, b);
-    a.store(to + k);
-    b.store(to + k + kWidth<A>);
+    store_pair<A>(to + k, a, b);
     high_a = greater_or_second(a, high_a);
     high_b = greater_or_second(b, high_b);
+  }
+  if constexpr (std::is_same_v<T, A>) {
+    const int64_t own = index / kPair<A> * kPair<A>;
+    if (own < k) {
+      std::memcpy(to + own, from + own, kPair<A> * sizeof(A));
+    }
   }
   A lanes[kWidth<A>];
   greater_or_second(high_a, high_b).store(lanes);
   return *std::max_element(lanes, lanes + kWidth<A>);
 }
 
-// Replaces the row by its exponentials, where they are wanted, and sums them.
+// Puts the row's exponentials into `row`, where they are wanted, and sums them; after read_row, with `from` its row.
 template <typename T, bool keep>
-wide_t<compute_t<T>> exponentiate_row(compute_t<T>* row, int64_t classes, compute_t<T> reference) {
+wide_t<compute_t<T>> exponentiate_row(
+    const T* from, compute_t<T>* row, int64_t classes, int64_t index, compute_t<T> reference) {
   using A = compute_t<T>;
   using V = Vectorized<A>;
   constexpr bool exact = std::is_same_v<T, A>;
+  const int64_t own = index / kPair<A> * kPair<A>, full = classes / kPair<A> * kPair<A>;
   const V m(reference);
   LaneSums<A> first, second;
   for (int64_t k = 0; k < classes; k += kPair<A>) {
-    const V a = exponential<A, exact>(V::loadu(row + k), m);
-    const V b = exponential<A, exact>(V::loadu(row + k + kWidth<A>), m);
+    const A* source = row;
+    if constexpr (exact) {
+      source = k == own || k == full ? row : from;
+    }
+    const V a = exponential<A, exact>(V::loadu(source + k), m);
+    const V b = exponential<A, exact>(V::loadu(source + k + kWidth<A>), m);
     if constexpr (keep) {
-      a.store(row + k);
-      b.store(row + k + kWidth<A>);
+      store_pair<A>(row + k, a, b);
     }
     if constexpr (exact) {
       first.add(a);
@@ -97,13 +110,16 @@ void solve_rows(Unit<T>& unit, const Problem& problem, compute_t<T>* scratch) {
     if (unit.ignored[lane]) {
       continue;
     }
+    const T* from = logits + lane * classes;
     A* row = scratch + lane * step;
-    unit.reference[lane] = std::nearbyint(read_row(logits + lane * classes, classes, row));
+    const int64_t index = unit.index[lane];
+    const A reference = std::nearbyint(read_row(from, classes, index, row));
+    unit.reference[lane] = reference;
     // The target is taken out of the sum: S - e_y would have no digits left for Pt near 1.
-    unit.own[lane] = row[unit.index[lane]];
-    row[unit.index[lane]] = -kInfinity<A>;
-    unit.others[lane] = problem.out != nullptr ? exponentiate_row<T, true>(row, classes, unit.reference[lane])
-                                               : exponentiate_row<T, false>(row, classes, unit.reference[lane]);
+    unit.own[lane] = row[index];
+    row[index] = -kInfinity<A>;
+    unit.others[lane] = problem.out != nullptr ? exponentiate_row<T, true>(from, row, classes, index, reference)
+                                               : exponentiate_row<T, false>(from, row, classes, index, reference);
   }
   finish(unit, problem, [&](int64_t lane) {
     widen_extreme_row(unit, lane, scratch + lane * step, 1, classes, logits + lane * classes, 1);

@@ -106,6 +106,7 @@ void solve(const Problem& problem) {
     Scratch& memory = Scratch::of_this_thread();
     A* scratch = static_cast<A*>(memory.get(scratch_size * sizeof(A)));
     Unit<T> unit;
+    unit.used = tiled ? Unit<T>::lanes : kWidth<double>;
     for (int64_t u = begin; u < end; ++u) {
       const int64_t offset = u % units * size;
       unit.first = u / units * in_group + offset;

@@ -17,6 +17,7 @@ struct Unit {
   static constexpr int64_t lanes = kLanes<A>;
 
   int64_t first = 0, count = 0; // its rows
+  int64_t used = lanes; // the lanes that are computed, a multiple of kWidth<double>; those from `count` on are idle
   int64_t index[lanes]; // the target's class
   bool ignored[lanes];
   bool any_ignored; // beyond `count` none is
@@ -45,7 +46,6 @@ inline double read(const Incoming& from, int64_t n, int64_t i) {
 template <typename T>
 void set_up(Unit<T>& unit, const Problem& problem, const wide_t<compute_t<T>>* denominators) {
   using W = wide_t<compute_t<T>>;
-  constexpr int64_t lanes = Unit<T>::lanes;
   const int64_t group = unit.first / (problem.rows() / problem.groups);
   const bool each = problem.reduction == Reduction::none && problem.incoming.data != nullptr;
   W common = problem.incoming.data != nullptr && !each ? read(problem.incoming, group, 0) : 1;
@@ -61,7 +61,7 @@ void set_up(Unit<T>& unit, const Problem& problem, const wide_t<compute_t<T>>* d
     unit.index[lane] = none ? 0 : y;
   }
   unit.any_ignored = ignored > 0;
-  for (int64_t lane = unit.count; lane < lanes; ++lane) {
+  for (int64_t lane = unit.count; lane < unit.used; ++lane) {
     // What nothing else fills in: a row of two equal logits.
     unit.ignored[lane] = false;
     unit.index[lane] = 0;
@@ -74,7 +74,7 @@ void set_up(Unit<T>& unit, const Problem& problem, const wide_t<compute_t<T>>* d
       unit.others[lane] = 1;
     }
   }
-  for (int64_t lane = 0; lane < lanes; ++lane) {
+  for (int64_t lane = 0; lane < unit.used; ++lane) {
     unit.weight[lane] = problem.weight == nullptr ? W(1) : W(problem.weight[unit.index[lane]]);
     unit.factor[lane] = unit.weight[lane] * common;
   }
@@ -188,7 +188,6 @@ template <typename T, typename Widen>
 void finish(Unit<T>& unit, const Problem& problem, const Widen& widen) {
   using A = compute_t<T>;
   using W = wide_t<A>;
-  constexpr int64_t lanes = Unit<T>::lanes;
   answers(unit, problem.response);
   if (unit.any_ignored) {
     for (int64_t lane = 0; lane < unit.count; ++lane) {
@@ -200,20 +199,20 @@ void finish(Unit<T>& unit, const Problem& problem, const Widen& widen) {
   if (problem.out == nullptr) {
     return;
   }
-  for (int64_t lane = unit.count; lane < lanes; ++lane) {
+  for (int64_t lane = unit.count; lane < unit.used; ++lane) {
     unit.scale[lane] = 0;
   }
   bool extreme = false;
-  for (int64_t lane = 0; lane < lanes; ++lane) {
+  for (int64_t lane = 0; lane < unit.used; ++lane) {
     extreme |= std::abs(unit.scale[lane]) > W(kLargeFactor);
   }
   for (int64_t lane = 0; lane < unit.count && extreme; ++lane) {
     widen(lane);
   }
-  for (int64_t lane = 0; lane < lanes; ++lane) {
+  for (int64_t lane = 0; lane < unit.used; ++lane) {
     unit.scale_high[lane] = static_cast<A>(unit.scale[lane]);
   }
-  for (int64_t lane = 0; lane < lanes; ++lane) {
+  for (int64_t lane = 0; lane < unit.used; ++lane) {
     const A high = unit.scale_high[lane];
     const A low = static_cast<A>(unit.scale[lane] - high);
     // Not of an infinite one, where it would be NaN.
