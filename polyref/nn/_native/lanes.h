@@ -166,6 +166,15 @@ inline void store_pair(T* to, const Vectorized<compute_t<T>>& a, const Vectorize
   }
 }
 
+// Announces that kPair elements of T will be read, or written, soon: into the second level of cache, so as not to drive
+// the data at hand out of the first. The address need not exist.
+template <typename T, bool write>
+inline void announce(const T* at) {
+  for (int64_t byte = 0; byte < kPair<compute_t<T>> * static_cast<int64_t>(sizeof(T)); byte += 64) {
+    __builtin_prefetch(reinterpret_cast<const char*>(at) + byte, write ? 1 : 0, 2);
+  }
+}
+
 // The same for `count` elements, fewer than kPair; the others are read as `filler`.
 template <typename T>
 inline void load_part(

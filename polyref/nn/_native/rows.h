@@ -55,14 +55,22 @@ compute_t<T> read_row(const T* from, int64_t classes, int64_t index, compute_t<T
 // Puts the row's exponentials into `row`, where they are wanted, and sums them; after read_row, with `from` its row.
 template <typename T, bool keep>
 wide_t<compute_t<T>> exponentiate_row(
-    const T* from, compute_t<T>* row, int64_t classes, int64_t index, compute_t<T> reference) {
+    const T* from, const T* to, compute_t<T>* row, int64_t classes, int64_t index, compute_t<T> reference) {
   using A = compute_t<T>;
   using V = Vectorized<A>;
   constexpr bool exact = std::is_same_v<T, A>;
   const int64_t own = index / kPair<A> * kPair<A>, full = classes / kPair<A> * kPair<A>;
+  const bool cached = classes * static_cast<int64_t>(sizeof(T)) <= (int64_t{1} << 18);
   const V m(reference);
   LaneSums<A> first, second;
   for (int64_t k = 0; k < classes; k += kPair<A>) {
+    // The next row, and where this one's gradient goes: memory is slow, and this loop the one that computes.
+    if (cached) {
+      announce<T, false>(from + classes + k);
+    }
+    if constexpr (keep) {
+      announce<T, true>(to + k);
+    }
     const A* source = row;
     if constexpr (exact) {
       source = k == own || k == full ? row : from;
@@ -106,6 +114,7 @@ void solve_rows(Unit<T>& unit, const Problem& problem, compute_t<T>* scratch) {
   using A = compute_t<T>;
   const int64_t classes = problem.classes, step = padded(classes, kPair<A>);
   const T* logits = static_cast<const T*>(problem.logits) + unit.first * classes;
+  T* out = problem.out == nullptr ? nullptr : static_cast<T*>(problem.out) + unit.first * classes;
   for (int64_t lane = 0; lane < unit.count; ++lane) {
     if (unit.ignored[lane]) {
       continue;
@@ -118,8 +127,8 @@ void solve_rows(Unit<T>& unit, const Problem& problem, compute_t<T>* scratch) {
     // The target is taken out of the sum: S - e_y would have no digits left for Pt near 1.
     unit.own[lane] = row[index];
     row[index] = -kInfinity<A>;
-    unit.others[lane] = problem.out != nullptr ? exponentiate_row<T, true>(from, row, classes, index, reference)
-                                               : exponentiate_row<T, false>(from, row, classes, index, reference);
+    unit.others[lane] = problem.out != nullptr ? exponentiate_row<T, true>(from, out + lane * classes, row, classes, index, reference)
+                                               : exponentiate_row<T, false>(from, nullptr, row, classes, index, reference);
   }
   finish(unit, problem, [&](int64_t lane) {
     widen_extreme_row(unit, lane, scratch + lane * step, 1, classes, logits + lane * classes, 1);
@@ -127,7 +136,6 @@ void solve_rows(Unit<T>& unit, const Problem& problem, compute_t<T>* scratch) {
   if (problem.out == nullptr) {
     return;
   }
-  T* out = static_cast<T*>(problem.out) + unit.first * classes;
   for (int64_t lane = 0; lane < unit.count; ++lane) {
     T* to = out + lane * classes;
     if (unit.ignored[lane]) {

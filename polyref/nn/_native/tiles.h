@@ -101,9 +101,10 @@ void read_tile(const Unit<T>& unit, const Problem& problem, const Run* runs, int
 }
 
 // The exponentials in place, with their sums; the target's logit is taken out, for S - e_y would have no digits left
-// for Pt near 1.
+// for Pt near 1. The classes lie `inner` apart where the tile was read from and its gradient goes to.
 template <typename T, bool keep>
-void exponentiate_tile(Unit<T>& unit, int64_t classes, compute_t<T>* tile) {
+void exponentiate_tile(
+    Unit<T>& unit, int64_t classes, compute_t<T>* tile, const T* from, const T* to, int64_t inner) {
   using A = compute_t<T>;
   using V = Vectorized<A>;
   constexpr int64_t lanes = kLanes<A>;
@@ -126,6 +127,13 @@ void exponentiate_tile(Unit<T>& unit, int64_t classes, compute_t<T>* tile) {
     const V m_a = V::loadu(unit.reference + v), m_b = V::loadu(unit.reference + v + kWidth<A>);
     LaneSums<A> sum_a, sum_b;
     for (int64_t k = 0; k < classes; ++k) {
+      if (from != nullptr) {
+        // The next tile, and where this one's gradient goes: memory is slow, and this loop the one that computes.
+        announce<T, false>(from + k * inner + lanes + v);
+        if constexpr (keep) {
+          announce<T, true>(to + k * inner + v);
+        }
+      }
       A* at = tile + k * lanes + v;
       const V a = exponential<A, exact>(V::loadu(at), m_a);
       const V b = exponential<A, exact>(V::loadu(at + kWidth<A>), m_b);
@@ -221,10 +229,15 @@ void solve_tile(Unit<T>& unit, const Problem& problem, compute_t<T>* tile) {
       }
     }
   }
+  const T *from = nullptr, *to = nullptr;
+  if (problem.inner != 1 && is_full<T>(runs)) {
+    from = static_cast<const T*>(problem.logits) + runs[0].offset;
+    to = static_cast<const T*>(problem.out) + (problem.out == nullptr ? 0 : runs[0].offset);
+  }
   if (problem.out == nullptr) {
-    exponentiate_tile<T, false>(unit, problem.classes, tile);
+    exponentiate_tile<T, false>(unit, problem.classes, tile, from, to, problem.inner);
   } else {
-    exponentiate_tile<T, true>(unit, problem.classes, tile);
+    exponentiate_tile<T, true>(unit, problem.classes, tile, from, to, problem.inner);
   }
   finish(unit, problem, [&](int64_t lane) {
     const int64_t row = unit.first + lane, inner = problem.inner;
