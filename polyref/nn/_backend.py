@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from functools import cache
 from typing import cast
 
 import torch
@@ -68,6 +69,7 @@ def choose(device: str, dtype: torch.dtype, soft: bool) -> str:
     return "eager" if chosen == "triton" and dtype == torch.float64 else chosen
 
 
+@cache
 def kernel(name: str) -> Kernel:
     """The functions of the backend that :func:`choose` named."""
     return cast(Kernel, importlib.import_module(MODULES.get(name, _SOFT)))
