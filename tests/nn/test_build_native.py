@@ -183,6 +183,17 @@ def test_where_it_is_not_built_it_is_not_available_and_says_what_to_run(cache: P
     assert "run `polyref build-native`; the eager path goes on working" in done.stdout
 
 
+def test_what_was_built_in_the_meantime_is_found() -> None:
+    if not _native.built():
+        pytest.skip("the native backend is not built")
+    done = python(
+        "import sys\nfrom polyref.nn import _native\nbuilding = sys.modules['polyref.nn._native.build']\n"
+        "building._loaded = False\nprint(_native.available())\n_native.build()\nprint(_native.available())",
+        building.cache_directory(),
+    )
+    assert done.stdout == "False\nTrue\n", done.stderr
+
+
 def test_importing_loads_nothing(cache: Path) -> None:
     done = python(
         "import sys\nimport polyref\nassert 'torch' not in sys.modules\nimport polyref.nn\n"

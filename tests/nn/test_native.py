@@ -6,7 +6,6 @@ import itertools
 import math
 import os
 import shutil
-from collections.abc import Iterator
 from typing import Any
 
 import mpmath
@@ -363,59 +362,3 @@ def test_a_target_out_of_range(shape: tuple[int, ...]) -> None:
         gradient(z, y, Parameters((1.0,), reduction="none"))
     y[y == -1], y[y == shape[1]] = 0, 0
     loss_of(z, y, Parameters((1.0,)))
-
-
-@pytest.fixture
-def threads() -> Iterator[None]:
-    number = torch.get_num_threads()
-    yield
-    torch.set_num_threads(number)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(3000, 10), (500, 100), (2, 21, 4097)])
-def test_the_result_does_not_depend_on_the_number_of_threads(
-    threads: None, dtype: torch.dtype, shape: tuple[int, ...]
-) -> None:
-    z, y = batch(shape, dtype, ignored=True)
-    w = torch.rand(shape[1], generator=torch.Generator().manual_seed(3))
-    results = []
-    for number in (1, 2, 3, 5):
-        torch.set_num_threads(number)
-        results.append(loss_of(z, y, Parameters((1.0,), 0.5), w))
-    for loss, grad in results[1:]:
-        assert torch.equal(loss, results[0][0])
-        assert torch.equal(grad, results[0][1])
-
-
-@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
-@pytest.mark.parametrize("shape", [(5, 3), (5, 100), (4, 3, 2)])
-def test_opcheck(reduction: str, shape: tuple[int, ...]) -> None:
-    z, y = batch(shape, torch.float32, ignored=True)
-    w = torch.ones(shape[1])
-    for groups in (0, 1) if reduction == "mean" else (0,):
-        p = Parameters((1.0,), 0.5, reduction=reduction, groups=groups)
-        arguments = _native._arguments(p, 24)
-        operators: Any = torch.ops.polyref_native
-        torch.library.opcheck(operators.forward.default, (z, y, w, *arguments, True, torch.float32))
-        loss, _ = loss_of(z, y, p, w)
-        torch.library.opcheck(
-            operators.backward_.default, (torch.empty_like(z), torch.ones_like(loss), z, y, w, *arguments, False)
-        )
-
-
-def test_arguments_that_would_read_other_memory_are_refused() -> None:
-    z, y = batch((6, 4), torch.float32, ignored=False)
-    p = Parameters((1.0,))
-    for bad in (
-        lambda: loss_of(z, y[:5], p),
-        lambda: loss_of(z.t(), y, p),
-        lambda: loss_of(z, y.int(), p),
-        lambda: loss_of(z, y, p, torch.ones(3)),
-        lambda: loss_of(z, y, Parameters((1.0,), groups=4)),
-        lambda: loss_of(z.half().char(), y, p),
-        lambda: _native.backward_(torch.empty(5, 4), torch.ones(()), z, y, None, p, filled=False),
-        lambda: _native.backward_(torch.empty(6, 4), torch.ones(6), z, y, None, p, filled=False),
-    ):
-        with pytest.raises((RuntimeError, NotImplementedError), match="polyref_native"):
-            bad()

@@ -128,6 +128,7 @@ def build(*, force: bool = False, verbose: bool = False, sources: Path = SOURCES
     _digest.cache_clear()  # the sources may have changed since
     path = library_path(sources=sources)
     if path.is_file() and not force:
+        _look_again()
         return path
     command = compiler()
     log = path.with_suffix(".log")
@@ -148,7 +149,15 @@ def build(*, force: bool = False, verbose: bool = False, sources: Path = SOURCES
         raise BuildError(
             f"building the native backend failed: {_first_error(output)}; the whole log is {log}; {_EAGER}"
         )
+    _look_again()
     return path
+
+
+def _look_again() -> None:
+    """Let :func:`available` look once more: what was not there may be now."""
+    global _loaded  # noqa: PLW0603
+    with _lock:
+        _loaded = _loaded or None
 
 
 def _compile(command: list[str], sources: Path, directory: Path, *, verbose: bool) -> tuple[str, bool]:
@@ -246,6 +255,6 @@ def available() -> bool:
         try:
             load()
         except BuildError as error:
-            _loaded = False
+            _loaded = False  # until the next build
             warnings.warn(str(error), RuntimeWarning, stacklevel=2)
     return bool(_loaded)

@@ -120,7 +120,7 @@ std::tuple<Tensor, Tensor> forward(
   Problem problem = problem_of(logits, target, ignore_index, reduction, groups);
   problem.response = response_of(coefficients, lengths, crossover, bend, gamma);
   const Tensor weights = weights_of(weight, problem);
-  TORCH_CHECK(c10::isFloatingType(dtype), "polyref_native: the loss cannot be of ", dtype);
+  TORCH_CHECK(is_known(dtype), "polyref_native: the loss cannot be of ", dtype);
 
   Tensor loss;
   if (problem.reduction == Reduction::none) {
@@ -144,13 +144,6 @@ std::tuple<Tensor, Tensor> forward(
   return {loss, result};
 }
 
-// Whether every element is exactly 1.
-bool is_one(const Tensor& grad) {
-  const Tensor wide = grad.to(ScalarType::Double).contiguous();
-  const double* data = wide.const_data_ptr<double>();
-  return std::all_of(data, data + wide.numel(), [](double g) { return g == 1; });
-}
-
 void backward_(
     Tensor& out,
     const Tensor& grad,
@@ -166,26 +159,30 @@ void backward_(
     int64_t reduction,
     int64_t groups,
     bool filled) {
-  if (filled && is_one(grad)) {
+  Problem problem = problem_of(logits, target, ignore_index, reduction, groups);
+  const bool each = problem.reduction == Reduction::none;
+  TORCH_CHECK(
+      each ? grad.sizes() == target.sizes() : grad.dim() <= 1 && grad.numel() == problem.groups,
+      "polyref_native: the incoming gradient has not the loss's shape");
+  TORCH_CHECK(is_known(grad.scalar_type()), "polyref_native: no incoming gradient can be of ", grad.scalar_type());
+  problem.incoming = {
+      grad.const_data_ptr(),
+      grad.scalar_type(),
+      grad.dim() > 0 ? grad.stride(0) : 0,
+      grad.dim() > 1 ? grad.stride(1) : 0};
+  bool done = filled && !each;
+  for (int64_t group = 0; group < problem.groups && done; ++group) {
+    done = read(problem.incoming, group, 0) == 1;
+  }
+  if (done) {
     return;
   }
-  Problem problem = problem_of(logits, target, ignore_index, reduction, groups);
   problem.response = response_of(coefficients, lengths, crossover, bend, gamma);
   const Tensor weights = weights_of(weight, problem);
   TORCH_CHECK(
       out.is_contiguous() && out.sizes() == logits.sizes() && out.scalar_type() == logits.scalar_type(),
       "polyref_native: out is not like the logits");
   problem.out = out.mutable_data_ptr();
-  const bool per_row = problem.reduction == Reduction::none;
-  TORCH_CHECK(
-      per_row ? grad.sizes() == target.sizes() : grad.numel() == problem.groups,
-      "polyref_native: the incoming gradient has not the loss's shape");
-  TORCH_CHECK(c10::isFloatingType(grad.scalar_type()), "polyref_native: the incoming gradient is not floating point");
-  problem.incoming = {
-      grad.const_data_ptr(),
-      grad.scalar_type(),
-      grad.dim() > 0 ? grad.stride(0) : 0,
-      grad.dim() > 1 ? grad.stride(1) : 0};
   solve_for(logits.scalar_type(), problem);
 }
 

@@ -20,6 +20,25 @@ struct Incoming {
   int64_t outer = 0, inner = 0; // strides; the inner one of the positions within a batch entry
 };
 
+inline bool is_known(c10::ScalarType dtype) {
+  return dtype == c10::ScalarType::Double || dtype == c10::ScalarType::Float || dtype == c10::ScalarType::Half ||
+      dtype == c10::ScalarType::BFloat16;
+}
+
+inline double read(const Incoming& from, int64_t n, int64_t i) {
+  const int64_t at = n * from.outer + i * from.inner;
+  switch (from.dtype) {
+    case c10::ScalarType::Double:
+      return static_cast<const double*>(from.data)[at];
+    case c10::ScalarType::Float:
+      return static_cast<const float*>(from.data)[at];
+    case c10::ScalarType::Half:
+      return static_cast<const c10::Half*>(from.data)[at];
+    default:
+      return static_cast<const c10::BFloat16*>(from.data)[at];
+  }
+}
+
 // The rows are numbered p = n * inner + i. Row p's class k lies at n * classes * inner + k * inner + i.
 struct Problem {
   int64_t batch, classes, inner;

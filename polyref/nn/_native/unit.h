@@ -28,20 +28,6 @@ struct Unit {
   alignas(64) A scale_high[lanes], scale_low[lanes];
 };
 
-inline double read(const Incoming& from, int64_t n, int64_t i) {
-  const int64_t at = n * from.outer + i * from.inner;
-  switch (from.dtype) {
-    case c10::ScalarType::Double:
-      return static_cast<const double*>(from.data)[at];
-    case c10::ScalarType::Float:
-      return static_cast<const float*>(from.data)[at];
-    case c10::ScalarType::Half:
-      return static_cast<const c10::Half*>(from.data)[at];
-    default:
-      return static_cast<const c10::BFloat16*>(from.data)[at];
-  }
-}
-
 // Targets, weights and factors of the unit's rows; `denominators` of the groups, or null.
 template <typename T>
 void set_up(Unit<T>& unit, const Problem& problem, const wide_t<compute_t<T>>* denominators) {
