@@ -52,12 +52,12 @@ def crossover(n: int, bits: int) -> float:
 
     At eps_j = -1/j the direct form amplifies rounding by L/R_N, about (N+1) x^-N. The work here is done in binary64.
     For results of 24 bits an amplification of (N+1) 2^20 costs less than 2^-5 of their unit roundoff, and leaves the
-    series where it has a term or two. For 53 bits it is 3.6 at x = 1/2 for N = 1, but 10 for N = 2 and 26 for N = 3; at
-    x = 3/4 it is 3.9 for N = 2 and 6.5 for N = 3.
+    series where it has a term or two. For 53 bits it is 3.6 at x = 1/2 for N = 1, 10 for N = 2 and 26 for N = 3; at
+    x = 3/4 it is 2.2, 3.9 and 6.5.
     """
     if bits <= 24:
         return min(0.5, 2.0 ** (-20 / n)) if n else 0.5
-    return 0.75 if n > 1 else 0.5
+    return 0.75
 
 
 def series_terms(n: int, bits: int) -> int:
@@ -166,12 +166,15 @@ def respond(
         # Pt is 0 wherever the logarithm is infinite; a finite one keeps their product 0.
         ratio = poly.clamp(max=torch.finfo(poly.dtype).max) / x
     if t.crossover:
-        s = torch.reciprocal(2 - x)
-        tail = s ** len(t.direct)
-        s = s.mul_(x)
+        far = 2 - x
+        s = x / far
         square = s * s
+        tail = far.reciprocal_() ** len(t.direct)
         tail.mul_(horner(t.odd, square)).mul_(s if len(t.direct) % 2 == 0 else square)
-        near = horner(t.series, x, horner(t.q, s).mul_(s).add_(tail))
+        # With s = x/2 + x s/2 the largest part of s Q_N, the constant of Q_N times x/2, is rounded once at most.
+        first = x * (0.5 * t.q[0])
+        rest = first if len(t.q) == 1 else horner(t.q[1:], s).mul_(s).add_(first)
+        near = horner(t.series, x, torch.mul(rest, s).add_(tail).add_(first))
         small = x < t.crossover
         ratio = None if ratio is None else torch.where(small, near, ratio)
         poly = torch.where(small, near.mul_(x), poly) if ratio is None else torch.where(small, x * near, poly)
