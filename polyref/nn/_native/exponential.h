@@ -1,9 +1,9 @@
-// exp(z - m) for an integer m near the largest logit, with an error of about 0.6 ulp, and sums of such.
+// exp(z - m) for an integer m, the largest logit rounded down, with an error of about 0.6 ulp, and sums of such.
 //
 // d = z - m is rounded, which alone would cost up to |d| / 2 ulps of the exponential. Since m is an integer, what the
-// rounding left out is z - (d + m), exactly: d is inexact only where ulp(d) > ulp(z); then d + m, an integral multiple of
-// ulp(d) of the size of z, is representable, and so is its difference from z. It is added to the reduced argument, so it
-// costs two additions. With n = round(d log2 e) and ln 2 = hi + lo, n hi exact (Cody and Waite),
+// rounding left out is z - (d + m), exactly: d is inexact only where ulp(d) > ulp(z); then d + m, an integral
+// multiple of ulp(d) of the size of z, is representable, and so is its difference from z. It is added to the reduced
+// argument, so it costs two additions. With n = round(d log2 e) and ln 2 = hi + lo, n hi exact (Cody and Waite),
 //
 //     r = (d - n hi) + (left_out - n lo),      exp(z - m) = 2^n (1 + (r + r^2 P(r))),
 //
@@ -44,8 +44,8 @@ struct ExpConstants<double> {
       2.755758191468231881e-7,   2.511203677515918723e-8,   2.082660690486213149e-9};
 };
 
-// `compensate` false leaves the rounding of z - m in: between logits of 16 bits there is none, or one of the size of the
-// other roundings, unless m is 2^13 times z.
+// `compensate` false leaves the rounding of z - m in: between logits of 16 bits there is none, or one of the size of
+// the other roundings, unless m is 2^13 times z.
 template <typename A, bool compensate>
 inline Vectorized<A> exponential(const Vectorized<A>& z, const Vectorized<A>& m) {
   using V = Vectorized<A>;

@@ -44,7 +44,7 @@ inline long double multiply_add(long double a, long double b, long double c) {
   return a * b + c;
 }
 
-// For v > -1/2, to a few units in the last place: 1 + v = 2^n (1 + f), log(1 + f) = 2 atanh(s) with s = f / (2 + f),
+// For v >= 0, to a few units in the last place: 1 + v = 2^n (1 + f), log(1 + f) = 2 atanh(s) with s = f / (2 + f),
 // -1/7 <= s < 1/5. Where n is 0, f is v itself and small ones keep their digits.
 inline Vectorized<double> log1p_of(const Vectorized<double>& v) {
   using V = Vectorized<double>;

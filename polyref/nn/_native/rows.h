@@ -1,5 +1,5 @@
-// Units whose rows have their classes side by side: a row is read once, stays in cache as exponentials, and its gradient
-// is written once.
+// Units whose rows have their classes side by side: a row is read once, stays in cache as exponentials, and its
+// gradient is written once.
 #pragma once
 
 #include "unit.h"
@@ -122,13 +122,16 @@ void solve_rows(Unit<T>& unit, const Problem& problem, compute_t<T>* scratch) {
     const T* from = logits + lane * classes;
     A* row = scratch + lane * step;
     const int64_t index = unit.index[lane];
-    const A reference = std::nearbyint(read_row(from, classes, index, row));
+    const A reference = std::floor(read_row(from, classes, index, row));
     unit.reference[lane] = reference;
     // The target is taken out of the sum: S - e_y would have no digits left for Pt near 1.
     unit.own[lane] = row[index];
     row[index] = -kInfinity<A>;
-    unit.others[lane] = problem.out != nullptr ? exponentiate_row<T, true>(from, out + lane * classes, row, classes, index, reference)
-                                               : exponentiate_row<T, false>(from, nullptr, row, classes, index, reference);
+    if (problem.out != nullptr) {
+      unit.others[lane] = exponentiate_row<T, true>(from, out + lane * classes, row, classes, index, reference);
+    } else {
+      unit.others[lane] = exponentiate_row<T, false>(from, nullptr, row, classes, index, reference);
+    }
   }
   finish(unit, problem, [&](int64_t lane) {
     widen_extreme_row(unit, lane, scratch + lane * step, 1, classes, logits + lane * classes, 1);

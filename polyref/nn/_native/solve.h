@@ -1,7 +1,7 @@
 // The whole of a call for one dtype of the logits: denominators, units in parallel, sums in order.
 //
-// What a unit computes does not depend on which thread computes it, and the units' sums are added in their order, so the
-// result is the same for any number of threads.
+// What a unit computes does not depend on which thread computes it, and the units' sums are added in their order, so
+// the result is the same for any number of threads.
 #pragma once
 
 #include <atomic>

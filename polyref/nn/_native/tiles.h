@@ -115,8 +115,8 @@ void exponentiate_tile(
       high_a = greater_or_second(V::loadu(tile + k * lanes + v), high_a);
       high_b = greater_or_second(V::loadu(tile + k * lanes + v + kWidth<A>), high_b);
     }
-    high_a.round().store(unit.reference + v);
-    high_b.round().store(unit.reference + v + kWidth<A>);
+    high_a.floor().store(unit.reference + v);
+    high_b.floor().store(unit.reference + v + kWidth<A>);
   }
   for (int64_t lane = 0; lane < lanes; ++lane) {
     A& own = tile[unit.index[lane] * lanes + lane];

@@ -21,7 +21,7 @@ struct Unit {
   int64_t index[lanes]; // the target's class
   bool ignored[lanes];
   bool any_ignored; // beyond `count` none is
-  A reference[lanes], own[lanes]; // the integer next to the largest logit, and the target's logit
+  A reference[lanes], own[lanes]; // the largest logit, rounded down to an integer, and the target's logit
   W others[lanes]; // the sum of exp(z_k - reference) over k != y
   W weight[lanes], factor[lanes]; // on the loss, and on the gradient
   W value[lanes], scale[lanes], target[lanes]; // the loss, and the gradient: scale e_k, of the target `target`
@@ -85,14 +85,15 @@ struct Answer {
 // The arithmetic of one row, or of a vector of rows.
 template <typename R>
 inline Answer<R> answer(
-    const Response& response, const R& others, const R& reference, const R& own_logit, const R& weight, const R& factor) {
+    const Response& response, const R& others, const R& reference, const R& own_logit, const R& weight,
+    const R& factor) {
   const R one(1), zero(0);
   const R below = reference - own_logit;
   const R own = exponential_of(own_logit, reference);
   const R all = others + own;
   const R inverse = one / all;
   const R x = others * inverse;
-  // -log Pt = log1p(others / own), where own is not too small for that; far below the maximum all >= exp(-1/2).
+  // -log Pt = log1p(others / own), where own is not too small for that; far below the maximum all >= 1.
   const auto near = below < one;
   const R log = choose(near, zero, below) + log1p_of(choose(near, others / own, all - one));
   R value, slope;
@@ -139,8 +140,8 @@ inline void answers(Unit<T>& unit, const Response& response) {
 }
 
 // Where the factor is large and an exponential subnormal, or the factor itself is out of range, the product of the two
-// rounded numbers lacks digits that the exact one has. Such a row's gradient is computed here in the wide type, into the
-// place of its exponentials, and its factor becomes 1.
+// rounded numbers lacks digits that the exact one has. Such a row's gradient is computed here in the wide type, into
+// the place of its exponentials, and its factor becomes 1.
 //
 // An exponential below the normal range is off by half the smallest subnormal, times the factor; up to a factor of 4
 // that is 2 units in the result's last place.
