@@ -30,7 +30,7 @@ _BLOCK = 64
 _FEW = 512
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Chunk:
     """Rows a, ..., b - 1, and of these the places p, ..., q - 1; q = 0 for all."""
 
@@ -41,6 +41,8 @@ class Chunk:
 
     def of(self, values: Tensor) -> Tensor:
         """This part of (N,), (N, D), (N, C) or (N, C, D)."""
+        if self.a == 0 and self.b == len(values) and self.q == 0:
+            return values
         part = values[self.a : self.b]
         return part if self.q == 0 else part[..., self.p : self.q]
 
@@ -74,7 +76,7 @@ def chunks(shape: Sequence[int], elements: int) -> Iterator[Chunk]:
         yield Chunk(a, min(a + step, n))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Labels:
     """What the rows of a chunk are asked for and multiplied with; tensors have one number for each row, or fit.
 
@@ -120,7 +122,7 @@ class Labels:
         return Labels(self.index[mask], pick(self.ignored), pick(self.weight), below, pick(self.grad))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Factors:
     """What the rows of a batch are multiplied with.
 

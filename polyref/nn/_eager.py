@@ -12,12 +12,13 @@ every row is computed as the most difficult one would be.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf
 
 import torch
 from torch import Tensor
 
 from polyref.nn._chunks import Chunk, Factors, Labels, blocks, chunk_elements, chunks, keeps_losses, total
-from polyref.nn._exponentials import Rows, compute_dtype, minus_one, narrow, normal, wide, widest
+from polyref.nn._exponentials import TINY, Rows, compute_dtype, minus_one, narrow, wide, widest
 from polyref.nn._kernel import Parameters
 from polyref.nn._response import respond, slopes
 
@@ -126,11 +127,9 @@ def _narrow_pass(
     direct = out is not None and out.dtype == dtype and out.data_ptr() != logits.data_ptr()
     flat = logits.view(-1)
     scratch = None if out is None or not direct else out.view(-1)
-    usable = False
-    if factors.weight is None and factors.grad is None and isinstance(factors.below, float) and target.numel():
-        least, most = slopes(parameters.epsilon, parameters.gamma)
-        usable = normal(least / factors.below, most / factors.below, classes, dtype)
+    bounds = _bounds(parameters, factors)
     grid = minus = None
+    plain = True
     for chunk in chunks(logits.shape, chunk_elements(logits, dtype, scratch=not direct)):
         z, labels, part = chunk.of(logits), factors.labels(chunk, target), None if out is None else chunk.of(out)
         if scratch is None:
@@ -141,16 +140,29 @@ def _narrow_pass(
             grid = _grid(labels.index, classes, places)
         # Positions from the chunk's first element on; the places of a chunk lie closer together in scratch.
         first = chunk.a * classes * places + chunk.p
-        position = torch.add(grid, labels.index, alpha=places).view(-1)
-        own = (flat[first:] if first else flat).index_select(0, position).view(labels.index.shape)
+        position = torch.add(grid, labels.index, alpha=places)
+        own = (flat[first:] if first else flat).take(position)
         if direct and part is not None:
             e, target_of = part, scratch[first:] if first else scratch
         else:
             e, target_of = scratch[: z.numel()].view(z.shape), scratch
             if chunk.q:
-                position = torch.add(grid, labels.index, alpha=chunk.q - chunk.p).view(-1)
-        rows = narrow(z, own, e, target_of, position, minus)
-        yield chunk, _finish(rows, z, labels, parameters, target_of, position, part, usable)
+                position = torch.add(grid, labels.index, alpha=chunk.q - chunk.p)
+        position = position.view(-1)
+        rows = narrow(z, own, e, target_of, position, minus, plain=plain)
+        # Logits that had to be shifted, or looked at, are likely to be followed by others.
+        plain = rows.least > 0
+        yield chunk, _finish(rows, z, labels, parameters, target_of, position, part, bounds)
+
+
+def _bounds(parameters: Parameters, factors: Factors) -> tuple[float, float]:
+    """Between which the factor of the gradient lies, times the total; 0 and infinity where that is not known."""
+    if factors.weight is not None or factors.grad is not None or factors.ignore_index is not None:
+        return 0.0, inf
+    least, most = slopes(parameters.epsilon, parameters.gamma)
+    if isinstance(factors.below, Tensor):
+        return 0.0, inf
+    return (least / factors.below, most / factors.below) if factors.below else (least, most)
 
 
 def _grid(index: Tensor, classes: int, places: int) -> Tensor:
@@ -167,12 +179,12 @@ def _finish(
     flat: Tensor,
     position: Tensor,
     part: Tensor | None,
-    usable: bool,
+    bounds: tuple[float, float],
 ) -> Tensor:
     """The losses of a chunk, and its gradient if ``part`` is given: the exponentials times a factor for each row."""
     losses, slope = _response(rows, labels, parameters, z.dtype)
     scale = None if part is None else labels.scaled_(slope.div_(rows.total))
-    again = rows.again if scale is None or usable else _unusable(rows, z, scale)
+    again = rows.again if scale is None or rows.normal(*bounds) else _unusable(rows, z, scale)
     # Read before the gradient may replace it.
     rest = None if again is None else z.movedim(1, -1)[again]
     if part is not None and scale is not None:
@@ -196,14 +208,14 @@ def _unusable(rows: Rows, z: Tensor, scale: Tensor) -> Tensor | None:
     A factor of the gradient that is not a normal number in the dtype of the exponentials has lost its digits; one above
     1 would raise exponentials to normal numbers that are none themselves.
     """
-    limits = torch.finfo(rows.e.dtype)
+    tiny = TINY[rows.e.dtype]
     size = scale.abs()
     bottom, top = (v.item() for v in size.aminmax())
-    if limits.tiny <= bottom and top <= 1:
+    if tiny <= bottom and top <= 1:
         return rows.again
-    again = (size < limits.tiny) & (size > 0)
+    again = (size < tiny) & (size > 0)
     if not top <= 1:
-        again |= ~(size <= 1) & (~(size <= limits.max * 2.0**-30) | rows.vanishing(z))
+        again |= ~(size <= 1) & (~(size <= 2.0**-30 / tiny) | rows.vanishing(z))
     if rows.again is not None:
         again |= rows.again
     return again if bool(again.any()) else None

@@ -4,10 +4,11 @@ Two ways lead there, and which one a row takes depends on nothing but its logits
 
 **narrow**, in float32 for logits of 16 and 32 bits, in float64 for those of 64. What costs digits in exp(z - m), with m
 the largest logit, is the rounding of the difference, up to 64 u of the result in float32. So nothing is subtracted that
-cannot be subtracted exactly: no shift at all for 0 <= m <= LIMIT, where exp(z) itself neither overflows nor leaves a
-probability less precise than its own format does, and ceil(m) for m < 0: then z - ceil(m) is a multiple of the last
-place of z and no larger than z, hence exact. (Logits of 16 bits are shifted by m where they must be: what that rounds
-in float32 is below a hundredth of their last place.)
+cannot be subtracted exactly: no shift at all for -8 <= m <= LIMIT, where exp(z) does not overflow, and is a normal
+number wherever it brings digits into a result above 2^12 times the smallest normal one; and ceil(m) below: then
+z - ceil(m) is a multiple of the last place of z and no larger than z, hence exact. (Logits of 16 bits are shifted by m
+where they must be: what that rounds in float32 is below a hundredth of their last place.) That no shift is needed shows
+in the sums already, mostly, and the largest logits are looked for only where it does not.
 
 **wide**, in float64 for all, for the rows that remain: larger logits, those that are not finite, and gradients whose
 factor leaves the format though the products may not. Logits of 64 bits, and all on a device that has no float64, are
@@ -28,9 +29,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
-#: The largest logit up to which a row is not shifted, by the dtype of the exponentials. exp(LIMIT) leaves the sum of
-#: 2^60 classes finite, and a factor of the gradient that is divided by it normal for 2^20 rows and more.
+#: A row is not shifted if its largest logit lies between these, the second by the dtype of the exponentials. exp(LIMIT)
+#: leaves the sum of 2^60 classes finite, and a factor of the gradient that is divided by it normal for 2^20 rows.
+_LEAST = -8.0
 _LIMIT = {torch.float32: 44.0, torch.float64: 300.0}
+
+#: The smallest normal and the largest numbers of the dtypes of exponentials.
+TINY = {dtype: torch.finfo(dtype).tiny for dtype in _LIMIT}
+_LARGEST = {dtype: torch.finfo(dtype).max for dtype in _LIMIT}
 
 #: Exponentials of what is above this are normal numbers.
 _NORMAL = {torch.float32: -80.0, torch.float64: -700.0}
@@ -61,6 +67,8 @@ class Rows:
         log: -log Pt.
         shift: what was subtracted from the logits before their exponentials were taken; None for nothing.
         again: a mask of the rows whose numbers are of no use, because of their logits; None for no row.
+        least: of the totals, where they are known to lie between this and the next; else 0.
+        most: of the totals; else infinite.
     """
 
     e: Tensor
@@ -71,6 +79,12 @@ class Rows:
     log: Tensor
     shift: Tensor | None = None
     again: Tensor | None = None
+    least: float = 0.0
+    most: float = math.inf
+
+    def normal(self, least: float, most: float) -> bool:
+        """Whether factors between these, over the totals, are known to be normal numbers and at most 1."""
+        return least >= self.most * TINY[self.e.dtype] and most <= self.least
 
     def vanishing(self, z: Tensor) -> Tensor:
         """Rows where an exponential of the logits z is not a normal number, a mask (n, ...)."""
@@ -129,16 +143,9 @@ def minus_one(z: Tensor, dtype: torch.dtype) -> Tensor | None:
     return minus
 
 
-def normal(least: float, most: float, classes: int, dtype: torch.dtype) -> bool:
-    """Whether factors between these over the total of a narrow row, from 1/e to C exp(limit), are normal and at most 1.
-
-    A row's own total matters otherwise: a smaller factor has lost digits, and a larger one raises exponentials to
-    normal numbers that are none themselves.
-    """
-    return least >= torch.finfo(dtype).tiny * classes * math.exp(_LIMIT[dtype] + 1) and most * math.e <= 1
-
-
-def narrow(z: Tensor, own: Tensor, e: Tensor, flat: Tensor, position: Tensor, minus: Tensor | None) -> Rows:
+def narrow(
+    z: Tensor, own: Tensor, e: Tensor, flat: Tensor, position: Tensor, minus: Tensor | None, *, plain: bool
+) -> Rows:
     """Rows whose exponentials need no wider format; for the CPU alone, because it looks at the data.
 
     Args:
@@ -148,34 +155,46 @@ def narrow(z: Tensor, own: Tensor, e: Tensor, flat: Tensor, position: Tensor, mi
         flat: the one-dimensional tensor that ``e`` is part of.
         position: of the targets in ``flat``.
         minus: what :func:`exp` takes.
+        plain: try without a shift first, which costs an exponential where one is needed.
     """
     half = z.dtype != e.dtype
+    own = own.to(torch.float64)
+    limit, largest = _LIMIT[e.dtype], _LARGEST[e.dtype]
+    if plain:
+        exp(z if not half else e.copy_(z), e, minus)
+        rows = _narrow_rows(e, own, flat, position, half=half)
+        rows.least, rows.most = (v.item() for v in rows.total.aminmax())
+        # The largest exponential is at most the total, and at least its C-th part.
+        if e.shape[1] * math.exp(_LEAST) <= rows.least and rows.most <= math.exp(limit):
+            return rows
     if half:
-        e.copy_(z)
-        z = e
+        z = e.copy_(z)
     highest = z.amax(1)
     bottom, top = (v.item() for v in highest.aminmax())
-    limit, largest = _LIMIT[e.dtype], torch.finfo(e.dtype).max
-    own = own.to(torch.float64)
     shift = again = None
-    if not 0 <= bottom <= top <= limit:
+    if not _LEAST <= bottom <= top <= limit:
         if half:
-            shift = torch.where((highest >= 0) & (highest <= limit), 0.0, highest)
+            shift = torch.where((highest >= _LEAST) & (highest <= limit), 0.0, highest)
             limit = largest
         else:
-            shift = highest.clamp(max=0.0).ceil_()
+            shift = torch.where(highest < _LEAST, highest.ceil(), 0.0)
         if not -largest <= bottom <= top <= limit:
             again = ~((highest >= -largest) & (highest <= limit))
         z = torch.sub(z, shift.unsqueeze(1), out=e)
-        own.sub_(shift)
+        own = own - shift
     exp(z, e, minus)
+    rows = _narrow_rows(e, own, flat, position, half=half)
+    rows.shift, rows.again = shift, again
+    return rows
+
+
+def _narrow_rows(e: Tensor, own: Tensor, flat: Tensor, position: Tensor, *, half: bool) -> Rows:
+    """The rows of narrow exponentials and of the targets' logits less the shift."""
     flat.scatter_(0, position, 0.0)
     # 16 bits do not need the digits.
     exact = e.dtype == torch.float64 or (e.shape[1] <= _SHORT and not half)
     sums = _sum(e, own.dtype) if exact else e.sum(1).to(own.dtype)
-    rows = _rows(e, sums, own, own.exp(), look=True)
-    rows.shift, rows.again = shift, again
-    return rows
+    return _rows(e, sums, own, own.exp(), look=True)
 
 
 def wide(z: Tensor, own: Tensor, index: Tensor) -> Rows:
