@@ -3,12 +3,12 @@
 Rows. A program treats a tile of ROWS rows by BLOCK classes. ``batch`` counts what is laid out alike: with (N, C) logits
 a batch is a group of rows, one row after another; with (N, C, D) it is one of the N, and its D rows lie side by side.
 
-The mathematics is that of ``_rows.py`` and ``_response.py``. What is particular to a GPU:
+The mathematics is that of ``_response.py``, with x from the exponentials of the other classes. Particular to a GPU:
 
 - The exponentials are scaled by 2^SHIFT. exp(z - max) is then a normal number down to exp(-131) = 1e-57, whether or not
   the device keeps subnormal numbers, and a large class weight does not bring up digits that were never there.
-- log1p is never needed. For x = 1 - Pt < 1/2 the series gives the logarithm as well, and from 1/2 on -log Pt =
-  t + log S is at least log 2, with t = max z - z_y >= 0 and log S >= 0: nothing cancels.
+- log1p is never needed. For x = 1 - Pt < 1/2 the series gives the logarithm as well, and from 1/2 on -log Pt is
+  at least log 2, so that log(Pt) is good to the last digit; or t + log S, t = max z - z_y, where Pt would underflow.
 - Error-free transformations survive the compiler: it may contract a product and a sum into an FMA, and the difference
   below has no product; it does not reorder additions. The reduction of the exponent's argument is exact with or without
   an FMA, because k * LN2_HIGH is exact.
@@ -49,11 +49,12 @@ def widened(value):
 
 @triton.jit
 def exponential(z, highest, ACCURATE: tl.constexpr, SHIFT: tl.constexpr):
-    """exp(z - highest) 2^SHIFT for z <= highest, in float32.
+    """exp(z - highest) 2^SHIFT for z <= highest, in float32; and what is left of it, of use where it is accurate.
 
-    Accurate: within 1.2 u of 2^-24; the rounding of z - highest (TwoDiff) is added to the reduced argument, and the
-    polynomial is minimax, 2^-28 on [-ln2/2, ln2/2]. Below exp(-131) it is 0. Otherwise the device's exp2, as good as
-    16-bit results need. NaN stays NaN.
+    Accurate: the rounding of z - highest (TwoDiff) is added to the reduced argument, and the polynomial is minimax,
+    2^-28 on [-ln2/2, ln2/2]. The last sum, 1 + q with |q| < 1/2, leaves q - (p - 1), exact by Fast2Sum; contracted with
+    the product in q, in either place, it holds as well. Below exp(-131) both are 0.
+    Otherwise the device's exp2, as good as 16-bit results need. NaN stays NaN.
     """
     d = z - highest
     if ACCURATE:
@@ -67,13 +68,34 @@ def exponential(z, highest, ACCURATE: tl.constexpr, SHIFT: tl.constexpr):
         p = tl.fma(p, r, 0.04166838899254799)
         p = tl.fma(p, r, 0.1666652113199234)
         p = tl.fma(p, r, 0.4999999403953552)
-        p = tl.fma(p, r, 1.0)
-        p = tl.fma(p, r, 1.0)
+        q = tl.fma(p, r, 1.0) * r
+        p = 1.0 + q
         # The shift by 23 leaves of the sum's bits only those of k, as an exponent.
         exponent = (shifted.to(tl.int32, bitcast=True) << 23) + ((127 + SHIFT) << 23)
-        result = tl.where(d < -131.0, 0.0, p * exponent.to(tl.float32, bitcast=True))
+        power = exponent.to(tl.float32, bitcast=True)
+        result = tl.where(d < -131.0, 0.0, p * power)
+        left = tl.where(d < -131.0, 0.0, (q - (p - 1.0)) * power)
     else:
         result = tl.exp2(tl.fma(d, LOG2E, SHIFT * 1.0))
+        left = result * 0.0
+    return result, left
+
+
+@triton.jit
+def total(e, left, k, y, ACCURATE: tl.constexpr, EXTRA: tl.constexpr):
+    """The sum of a row's exponentials but that of the target, which is left out, not subtracted.
+
+    Accurate ones are added in float64, whatever the order. With EXTRA so is what is left of them: a loss that begins
+    with a high power of x multiplies the error of x by the exponent.
+    """
+    own = k == y[:, None]
+    others = tl.where(own, 0.0, e)
+    if ACCURATE:
+        result = tl.sum(others.to(tl.float64), 1)
+        if EXTRA:
+            result += tl.sum(tl.where(own, 0.0, left), 1).to(tl.float64)
+    else:
+        result = tl.sum(others, 1)
     return result
 
 
@@ -208,6 +230,7 @@ def loss_kernel(
         FILLED: ``out`` is the gradient for 1 already: a group whose incoming gradient is 1 is left alone.
         SINGLE: BLOCK classes are all of a row. It stays in registers; else the row is read twice.
     """
+    EXTRA: tl.constexpr = FOCAL or N > 1
     program = tl.program_id(0)
     batch = program // tiles
     group = batch // per_group
@@ -239,11 +262,8 @@ def loss_kernel(
         mask = valid[:, None] & (k < classes)
         z = tl.load(here + k * stride, mask=mask, other=float("-inf")).to(tl.float32)
         highest = tl.max(z, 1)
-        e = exponential(z, highest[:, None], ACCURATE, SHIFT)
-        others = tl.where(k == y[:, None], 0.0, e)
-        if ACCURATE:
-            others = others.to(tl.float64)
-        rest = tl.sum(others, 1).to(ROW)
+        e, left = exponential(z, highest[:, None], ACCURATE, SHIFT)
+        rest = total(e, left, k, y, ACCURATE, EXTRA).to(ROW)
     else:
         highest = tl.full([ROWS], float("-inf"), tl.float32)
         rest = tl.zeros([ROWS], ROW)
@@ -253,20 +273,24 @@ def loss_kernel(
             z = tl.load(here + k * stride, mask=mask, other=float("-inf")).to(tl.float32)
             top = tl.maximum(highest, tl.max(z, 1))
             # Rows of nothing but -inf so far: a maximum of -inf would make their differences NaN.
-            e = exponential(z, tl.where(top == float("-inf"), 0.0, top)[:, None], ACCURATE, SHIFT)
-            others = tl.where(k == y[:, None], 0.0, e)
-            if ACCURATE:
-                others = others.to(tl.float64)
+            e, left = exponential(z, tl.where(top == float("-inf"), 0.0, top)[:, None], ACCURATE, SHIFT)
             smaller = tl.exp(tl.where(highest == top, 0.0, highest.to(ROW) - top.to(ROW)))
-            rest = rest * smaller + tl.sum(others, 1).to(ROW)
+            rest = rest * smaller + total(e, left, k, y, ACCURATE, EXTRA).to(ROW)
             highest = top
 
-    own = exponential(own_logit, highest, ACCURATE, SHIFT).to(ROW)
+    own, left_of_own = exponential(own_logit, highest, ACCURATE, SHIFT)
+    own = own.to(ROW) + left_of_own.to(ROW)
     inverse = 1.0 / (rest + own)
     x = rest * inverse
     unit: tl.constexpr = 2.0**-SHIFT
-    log = (highest.to(ROW) - own_logit.to(ROW)) + tl.log((rest + own) * unit)
-    value, slope = respond(x, own * inverse, log, table, N, Q, ODD, FOCAL)
+    pt = own * inverse
+    behind = highest.to(ROW) - own_logit.to(ROW)
+    # The logarithm of the very Pt that belongs to this x, as long as there is one: its error is then that of x, which
+    # L - x - x^2/2 - ... does not amplify.
+    near = behind < 64.0
+    log = tl.log(tl.where(near, pt, (rest + own) * unit))
+    log = tl.where(near, -log, behind + log)
+    value, slope = respond(x, pt, log, table, N, Q, ODD, FOCAL)
     value = value.to(tl.float64)
     slope = slope.to(tl.float64)
     if weight is not None:
@@ -307,6 +331,7 @@ def loss_kernel(
                 k = start + lanes[None, :]
                 mask = valid[:, None] & (k < classes)
                 z = tl.load(here + k * stride, mask=mask, other=float("-inf")).to(tl.float32)
-                g = exponential(z, highest[:, None], ACCURATE, SHIFT) * first[:, None] * second[:, None]
+                e, left = exponential(z, highest[:, None], ACCURATE, SHIFT)
+                g = e * first[:, None] * second[:, None]
                 g = tl.where((k == y[:, None]) | ignored[:, None], own_gradient[:, None], g)
                 tl.store(there + k * stride, rounded(g, out.dtype.element_ty), mask=mask)
