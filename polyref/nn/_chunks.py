@@ -14,15 +14,17 @@ from torch import Tensor
 from polyref.nn._exponentials import widest
 from polyref.nn._kernel import Parameters
 
-#: Bytes of a chunk's exponentials, for each thread of a CPU but for two at least, and on other devices. 2 MiB is more
-#: than a core's cache of 1 MiB holds, but a chunk costs some sixty calls of 1 to 2 microseconds: for
-#: (4096, 1000), chunks of 0.5, 1, 2, 4 and 8 MiB took 6.9, 5.0, 4.3, 3.9 and 4.1 ms on one thread.
-_CPU_CHUNK = 1 << 20
+#: Bytes of a chunk's exponentials, for each thread of a CPU but for two at least, and on other devices. 4 MiB are more
+#: than the cache of a core holds, but a chunk costs some sixty calls of 1 to 2 microseconds: for (4096, 1000) chunks of
+#: 0.5, 1, 2, 4 and 8 MiB took 5.7, 4.8, 4.3, 4.3 and 4.5 ms on one thread, and of 1, 2, 4 and 8 MiB 12.2, 3.0, 2.6 and
+#: 2.7 ms on two.
+_CPU_CHUNK = 1 << 21
 _DEVICE_CHUNK = 1 << 25
 
-#: Scratch for exponentials is at most this part of the logits, but for _LEAST_SCRATCH bytes.
-_SCRATCH = 1 / 8
-_LEAST_SCRATCH = 1 << 18
+#: Scratch for exponentials is at most this part of the logits, but between these two in bytes.
+_SCRATCH = 1 / 16
+_LEAST_SCRATCH = 1 << 20
+_MOST_SCRATCH = 1 << 21
 
 #: Losses are summed in blocks of so many rows. Chunks of rows of up to _FEW classes end where blocks end; the loss of
 #: a longer row is kept by itself, it is small beside the row.
@@ -53,7 +55,7 @@ def chunk_elements(logits: Tensor, dtype: torch.dtype, *, scratch: bool) -> int:
         return _DEVICE_CHUNK // dtype.itemsize
     size = _CPU_CHUNK * max(torch.get_num_threads(), 2)
     if scratch:
-        size = min(size, max(int(_SCRATCH * logits.nbytes), _LEAST_SCRATCH))
+        size = min(size, _MOST_SCRATCH, max(int(_SCRATCH * logits.nbytes), _LEAST_SCRATCH))
     return size // dtype.itemsize
 
 

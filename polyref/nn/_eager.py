@@ -140,15 +140,14 @@ def _narrow_pass(
             grid = _grid(labels.index, classes, places)
         # Positions from the chunk's first element on; the places of a chunk lie closer together in scratch.
         first = chunk.a * classes * places + chunk.p
-        position = torch.add(grid, labels.index, alpha=places)
-        own = (flat[first:] if first else flat).take(position)
+        position = torch.add(grid, labels.index, alpha=places).view(-1)
+        own = (flat[first:] if first else flat).index_select(0, position).view(labels.index.shape)
         if direct and part is not None:
             e, target_of = part, scratch[first:] if first else scratch
         else:
             e, target_of = scratch[: z.numel()].view(z.shape), scratch
             if chunk.q:
-                position = torch.add(grid, labels.index, alpha=chunk.q - chunk.p)
-        position = position.view(-1)
+                position = torch.add(grid, labels.index, alpha=chunk.q - chunk.p).view(-1)
         rows = narrow(z, own, e, target_of, position, minus, plain=plain)
         # Logits that had to be shifted, or looked at, are likely to be followed by others.
         plain = rows.least > 0
