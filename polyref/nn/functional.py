@@ -85,26 +85,26 @@ def poly_cross_entropy(
     gradient finite. NaN in gives NaN out, for its own row only. For inputs of 16 and 32 bits nothing overflows but a
     result beyond the dtype's range; for float64 also a difference of logits beyond it.
 
-    Accuracy: worst error in units of the dtype's u (2^-24, 2^-53) as value / gradient entry, where these are normal
-    numbers, against mpmath at 200 bits and more. 7,800 rows a dtype of C = 2, 3 and 10, and 290 of C = 1000 in float32
-    (14 in the other dtypes): random logits of scale 0.1 to 10, shifted by up to 50 (float64: 300), Pt from 1e-30 to
-    1 - 1e-30, gamma = 0, 0.5, 1 and 2; torch 2.13 on a CPU with AVX-512.
+    Accuracy: worst error in ulps of the exact result, as value / gradient entry, against the ball engine, Pt from 1e-30
+    to 1 - 1e-30 in even steps of the margin; torch 2.13 on a CPU with AVX-512. The first two lines: 1001 rows a dtype
+    of each of C = 2, 3 and 10, and 201, 41 and 7 of C = 100, 1000 and 32,000 (reports/nn/accuracy.json; ``pytest -m
+    long tests/nn/test_accuracy.py``); the others 401 rows of each of C = 2, 3 and 10. 16-bit dtypes: 0.50 in all lines.
 
-    ========================  =============  =============
-    index targets             float32        float64
-    ========================  =============  =============
-    epsilon 0, 0.5, 1, 2      3.2 / 5.4      4.6 / 5.3
-    epsilon -1                5.2 / 5.9      8.8 / 7.4
-    (-1, -1/2)                7.8 / 8.2      13 / 11
-    (-1, -1/2, -1/3)          11 / 11        18 / 18
-    any of these, gamma 2     15 / 15        25 / 23
-    ========================  =============  =============
+    =============================  ===========  ===========  ===========  ===========
+    index targets                  native f32   native f64   eager f32    eager f64
+    =============================  ===========  ===========  ===========  ===========
+    epsilon -0.5, 0, 1, 2          1.3 / 2.1    1.3 / 2.3    2.2 / 3.4    2.7 / 3.6
+    epsilon -1                     2.2 / 2.2    2.2 / 2.2    2.4 / 3.4    5.4 / 4.2
+    (-1, -1/2)                     3.9 / 3.1    3.0 / 2.8    2.5 / 2.5    6.8 / 8.3
+    (-1, -1/2, -1/3)               3.2 / 3.4    3.6 / 3.8    2.7 / 2.6    8.2 / 8.9
+    epsilon 0, 1 or -1, gamma 2    3.2 / 3.1    4.7 / 3.9    2.4 / 3.2    9.8 / 12
+    (-1, -1/2), gamma 2            4.4 / 4.9    5.0 / 5.0    3.5 / 3.9    9.9 / 15
+    =============================  ===========  ===========  ===========  ===========
 
     The growth is that of the condition number, N + 1 + gamma for a loss that begins with x^(N+1+gamma), times the error
-    of the exponentials. 16-bit dtypes: 0.50 ulp, correctly rounded but for near ties. Class probabilities and smoothed
-    labels, 990 one-hot rows: float32 0.50 ulp, because all of it is computed in float64; float64 31 / 28 u. With random
-    probabilities and with smoothing 0.1 and 0.001 (epsilon 1 and -1, gamma 0 and 2, 900 rows, C up to 10): 0.99 u, and
-    8.8 / 14 u, the latter relative to the sum of the magnitudes of a gradient's terms, which cancel near the minimum.
+    of the exponentials. The Triton kernel states its own, in :mod:`polyref.nn._triton.launch`. Class probabilities and
+    smoothed labels are computed in float64 by torch operations on every device; one-hot rows are within 0.50 ulp in
+    float32 and within 5.8 / 7.7 (epsilon 1 or -1) to 16 / 19 (all of the above) in float64.
     Where the loss itself crosses zero (eps_1 < -1) only its absolute error is small.
     """
     check_input(input)
