@@ -211,16 +211,13 @@ def wide(z: Tensor, own: Tensor, index: Tensor) -> Rows:
     highest = z.amax(1)
     if narrower:
         e = (z - highest.unsqueeze(1)).exp_()
-        d = own - highest
-        target = d.exp()
     else:
         e, rest = difference(z, highest.unsqueeze(1))
         e = e.exp_().addcmul_(e, rest)
-        d, rest = difference(own, highest)
-        target = d.exp()
-        target.addcmul_(target, rest)
+    # The rounding of this difference costs 1 u: below the largest logit Pt is as small as the difference is large.
+    d = own - highest
     e.scatter_(1, index.unsqueeze(1), 0.0)
-    return _rows(e, e.sum(1) if narrower else _sum(e, dtype), d, target, look=False)
+    return _rows(e, e.sum(1) if narrower else _sum(e, dtype), d, d.exp(), look=False)
 
 
 def _sum(e: Tensor, dtype: torch.dtype) -> Tensor:
