@@ -50,12 +50,13 @@ template <typename A, bool compensate>
 inline Vectorized<A> exponential(const Vectorized<A>& z, const Vectorized<A>& m) {
   using V = Vectorized<A>;
   using K = ExpConstants<A>;
-  const V d = greater_or_second(V(K::lowest), z - m);
+  const V difference = z - m;
+  const Above<A> above(difference, K::lowest);
+  const V d = above.safe(difference);
   const V n = at::vec::fmadd(d, V(K::log2e), V(K::shift)) - V(K::shift);
   V left_out(0);
   if constexpr (compensate) {
-    // Where d is at the bound this is anything down to -inf, or NaN; bounded, it leaves the result at 0.
-    left_out = greater_or_second(z - (d + m), V(-1));
+    left_out = z - (d + m);
   }
   const V rest = at::vec::fmadd(n, V(-K::ln2_lo), left_out);
   const V r = at::vec::fmadd(n, V(-K::ln2_hi), d) + rest;
@@ -63,7 +64,7 @@ inline Vectorized<A> exponential(const Vectorized<A>& z, const Vectorized<A>& m)
   for (int i = K::terms - 2; i >= 0; --i) {
     p = at::vec::fmadd(p, r, V(K::p[i]));
   }
-  return scale_by_power(V(1) + at::vec::fmadd(r * r, p, r), n);
+  return above.scaled(V(1) + at::vec::fmadd(r * r, p, r), n);
 }
 
 // Sums of exponentials, lane by lane, which lose nothing that the exponentials have: in binary64 for those of binary32,

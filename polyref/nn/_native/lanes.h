@@ -53,12 +53,10 @@ inline Vectorized<double> greater_or_second(const Vectorized<double>& a, const V
 #endif
 }
 
+#if !defined(CPU_CAPABILITY_AVX512)
 // p 2^n for integral n, rounded once where the product is subnormal. n is at least twice the smallest exponent.
+// Two steps, the first of them exact. The integer is read off n + 1.5 2^23; of NaN it is some integer, and p is NaN.
 inline Vectorized<float> scale_by_power(const Vectorized<float>& p, const Vectorized<float>& n) {
-#if defined(CPU_CAPABILITY_AVX512)
-  return _mm512_scalef_ps(p, n);
-#else
-  // Two steps, the first of them exact. The integer is read off n + 1.5 2^23; of NaN it is some integer, and p is NaN.
   constexpr int64_t width = kWidth<float>;
   float shifted[width], first[width], second[width];
   (n + Vectorized<float>(12582912.0f)).store(shifted);
@@ -73,13 +71,9 @@ inline Vectorized<float> scale_by_power(const Vectorized<float>& p, const Vector
     std::memcpy(second + i, &b, sizeof b);
   }
   return (p * Vectorized<float>::loadu(first)) * Vectorized<float>::loadu(second);
-#endif
 }
 
 inline Vectorized<double> scale_by_power(const Vectorized<double>& p, const Vectorized<double>& n) {
-#if defined(CPU_CAPABILITY_AVX512)
-  return _mm512_scalef_pd(p, n);
-#else
   constexpr int64_t width = kWidth<double>;
   double shifted[width], first[width], second[width];
   (n + Vectorized<double>(6755399441055744.0)).store(shifted);
@@ -94,8 +88,61 @@ inline Vectorized<double> scale_by_power(const Vectorized<double>& p, const Vect
     std::memcpy(second + i, &b, sizeof b);
   }
   return (p * Vectorized<double>::loadu(first)) * Vectorized<double>::loadu(second);
-#endif
 }
+#endif
+
+// Where d is above a bound, or NaN. A product that would be 0 is not computed at all, but put to 0: Intel's processors
+// take a hundred cycles and more for a vector in which one lane underflows.
+template <typename A>
+class Above {
+ public:
+  Above(const Vectorized<A>& d, A bound);
+
+  // d itself where it is above the bound, and anything that is safe to compute with elsewhere.
+  Vectorized<A> safe(const Vectorized<A>& d) const;
+
+  // p 2^n where d is above the bound, 0 elsewhere.
+  Vectorized<A> scaled(const Vectorized<A>& p, const Vectorized<A>& n) const;
+
+ private:
+#if defined(CPU_CAPABILITY_AVX512)
+  std::conditional_t<std::is_same_v<A, double>, __mmask8, __mmask16> mask_;
+#else
+  Vectorized<A> not_;
+#endif
+};
+
+#if defined(CPU_CAPABILITY_AVX512)
+template <>
+inline Above<float>::Above(const Vectorized<float>& d, float bound)
+    : mask_(_mm512_cmp_ps_mask(d, _mm512_set1_ps(bound), _CMP_NLE_UQ)) {}
+template <>
+inline Above<double>::Above(const Vectorized<double>& d, double bound)
+    : mask_(_mm512_cmp_pd_mask(d, _mm512_set1_pd(bound), _CMP_NLE_UQ)) {}
+template <typename A>
+inline Vectorized<A> Above<A>::safe(const Vectorized<A>& d) const {
+  return d;
+}
+template <>
+inline Vectorized<float> Above<float>::scaled(const Vectorized<float>& p, const Vectorized<float>& n) const {
+  return _mm512_maskz_scalef_ps(mask_, p, n);
+}
+template <>
+inline Vectorized<double> Above<double>::scaled(const Vectorized<double>& p, const Vectorized<double>& n) const {
+  return _mm512_maskz_scalef_pd(mask_, p, n);
+}
+#else
+template <typename A>
+inline Above<A>::Above(const Vectorized<A>& d, A bound) : not_(d <= Vectorized<A>(bound)) {}
+template <typename A>
+inline Vectorized<A> Above<A>::safe(const Vectorized<A>& d) const {
+  return Vectorized<A>::blendv(d, Vectorized<A>(0), not_);
+}
+template <typename A>
+inline Vectorized<A> Above<A>::scaled(const Vectorized<A>& p, const Vectorized<A>& n) const {
+  return Vectorized<A>::blendv(scale_by_power(p, n), Vectorized<A>(0), not_);
+}
+#endif
 
 // v = mantissa 2^n, with the mantissa in [3/4, 3/2) and integral n; for positive normal v, or NaN.
 inline void split_power(const Vectorized<double>& v, Vectorized<double>& mantissa, Vectorized<double>& n) {
