@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import lru_cache
 from numbers import Real
 
 import torch
 from torch import Tensor
+
+from polyref.nn._kernel import Parameters
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _REDUCTIONS = ("none", "mean", "sum")
@@ -80,6 +84,38 @@ def checked_smoothing(label_smoothing: object) -> float:
     if not 0 <= float(label_smoothing) <= 1:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     return float(label_smoothing)
+
+
+def checked_parameters(
+    epsilon: object, gamma: object, ignore_index: object, reduction: str, label_smoothing: object
+) -> Parameters:
+    """All of these; what was checked once is not checked again.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: as the functions above.
+    """
+    arguments = (epsilon, gamma, ignore_index, reduction, label_smoothing)
+    if not torch.compiler.is_compiling():
+        # A list of epsilons is not hashable; anything else that is wrong is so below as well.
+        with suppress(TypeError):
+            return _known_parameters(*arguments)
+    return _parameters(*arguments)
+
+
+def _parameters(
+    epsilon: object, gamma: object, ignore_index: object, reduction: str, label_smoothing: object
+) -> Parameters:
+    return Parameters(
+        checked_epsilon(epsilon),
+        checked_gamma(gamma),
+        checked_ignore_index(ignore_index),
+        checked_reduction(reduction),
+        checked_smoothing(label_smoothing),
+    )
+
+
+# typed, because 1.0 is no ignore_index although it equals 1; what raises is not kept.
+_known_parameters = lru_cache(maxsize=64, typed=True)(_parameters)
 
 
 def check_weight(weight: Tensor | None, input: Tensor, *, autocast: bool = False) -> None:

@@ -20,6 +20,7 @@ from torch import Tensor
 from polyref.nn._chunks import Chunk, Factors, Labels, blocks, chunk_elements, chunks, keeps_losses, total
 from polyref.nn._exponentials import TINY, Rows, compute_dtype, minus_one, narrow, wide, widest
 from polyref.nn._kernel import Parameters
+from polyref.nn._pages import advise_large_pages
 from polyref.nn._response import respond, slopes
 
 #: Wide exponentials are multiplied by 2^58 and the factor of the gradient by 2^-58: the factor then stays finite
@@ -44,7 +45,7 @@ def forward(
         for chunk, values in _pass(logits, target, parameters, factors, None):
             chunk.of(loss).copy_(values)
         return loss, logits.new_empty((0,))
-    out = torch.empty_like(logits) if gradient else None
+    out = _new_gradient(logits) if gradient else None
     groups = parameters.groups
     # Groups come from transforms, and none is so long that its losses are not to be kept.
     kept = groups > 0 or keeps_losses(target.numel(), logits.shape[1])
@@ -75,6 +76,11 @@ def backward_(
     factors = Factors.of(target, weight, parameters, grad=grad, ignoring=ignoring)
     for _ in _pass(logits, target, parameters, factors, out):
         pass
+
+
+def _new_gradient(logits: Tensor) -> Tensor:
+    out = torch.empty_like(logits)
+    return advise_large_pages(out) if out.device.type == "cpu" else out
 
 
 def _no_losses(device: torch.device) -> Tensor:
@@ -188,7 +194,7 @@ def _finish(
     rest = None if again is None else z.movedim(1, -1)[again]
     if part is not None and scale is not None:
         # The target's gradient is minus the sum of the others'.
-        flat.scatter_(0, position, rows.others.neg_().to(rows.e.dtype).view(-1))
+        flat.put_(position, rows.others.neg_().to(rows.e.dtype))
         rows.e.mul_(scale.to(rows.e.dtype).unsqueeze(1))
         if rows.e is not part:
             part.copy_(rows.e)

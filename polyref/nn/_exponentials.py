@@ -190,7 +190,7 @@ def narrow(
 
 def _narrow_rows(e: Tensor, own: Tensor, flat: Tensor, position: Tensor, *, half: bool) -> Rows:
     """The rows of narrow exponentials and of the targets' logits less the shift."""
-    flat.scatter_(0, position, 0.0)
+    flat.index_fill_(0, position, 0.0)
     # 16 bits do not need the digits.
     exact = e.dtype == torch.float64 or (e.shape[1] <= _SHORT and not half)
     sums = _sum(e, own.dtype) if exact else e.sum(1).to(own.dtype)

@@ -22,15 +22,10 @@ from polyref.nn._arguments import (
     check_input,
     check_target,
     check_weight,
-    checked_epsilon,
-    checked_gamma,
-    checked_ignore_index,
-    checked_reduction,
-    checked_smoothing,
+    checked_parameters,
 )
 from polyref.nn._autograd import Call, evaluate
 from polyref.nn._backend import choose
-from polyref.nn._kernel import Parameters
 from polyref.nn.binary import poly_binary_cross_entropy_with_logits as poly_binary_cross_entropy_with_logits
 
 _HALF = (torch.float16, torch.bfloat16)
@@ -108,13 +103,7 @@ def poly_cross_entropy(
     Where the loss itself crosses zero (eps_1 < -1) only its absolute error is small.
     """
     check_input(input)
-    parameters = Parameters(
-        checked_epsilon(epsilon),
-        checked_gamma(gamma),
-        checked_ignore_index(ignore_index),
-        checked_reduction(reduction),
-        checked_smoothing(label_smoothing),
-    )
+    parameters = checked_parameters(epsilon, gamma, ignore_index, reduction, label_smoothing)
     target = check_target(target, input, ignore_index)
     device = input.device.type
     autocast = torch.is_autocast_enabled(device)
