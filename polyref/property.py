@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Literal
 
@@ -15,8 +16,9 @@ from polyref.formats import Format
 from polyref.spec import Reduction, Spec
 from polyref.subject.convention import Convention
 from polyref.subject.dialect import Dialect
+from polyref.subject.manner import PLAIN, Manner
 from polyref.subject.observation import Observation
-from polyref.verdict import Outcome, Truth, Verdict
+from polyref.verdict import Outcome, Truth, Verdict, describe
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -37,6 +39,10 @@ class Broke(PolyrefError):
     def __init__(self, observation: Observation, what: str) -> None:
         super().__init__(what)
         self.observation = observation
+
+
+class LawFailed(PolyrefError):
+    """A law raised where an outcome was due: a defect of the law, not of the subject; exit code 2."""
 
 
 @dataclass
@@ -80,13 +86,21 @@ class Context:
             reduction=self.reduction,
         )
 
-    def observe(self, case: Case, *, gradient: bool = False, twice: bool = False) -> Observation:
+    def attempt(
+        self, case: Case, *, gradient: bool = False, twice: bool = False, manner: Manner = PLAIN
+    ) -> Observation:
+        """What the subject does with a case in a manner that it is free to refuse, whatever that is."""
+        return self.runner.observe(case, gradient=gradient, twice=twice, manner=manner)
+
+    def observe(
+        self, case: Case, *, gradient: bool = False, twice: bool = False, manner: Manner = PLAIN
+    ) -> Observation:
         """What the subject does with a case.
 
         Raises:
             Broke: if no numbers come back, or not as many as there are values, or no gradient where one was asked.
         """
-        seen = self.runner.observe(case, gradient=gradient, twice=twice)
+        seen = self.attempt(case, gradient=gradient, twice=twice, manner=manner)
         if seen.value is None:
             raise Broke(seen, seen.trouble or "returned nothing")
         wanted = _values_of(case, self.dialect)
@@ -99,11 +113,15 @@ class Context:
 
     def truth(self, case: Case) -> Truth:
         """The exact result of a case in the subject's own law."""
-        return Truth.of(self.dialect.own(case))
+        return _truth(self.dialect.own(case))
 
     def lawful(self, case: Case) -> Truth:
         """The exact result of a case under the whole-loss law."""
-        return Truth.of(self.dialect.lawful(case))
+        return _truth(self.dialect.lawful(case))
+
+
+#: The same cases are asked of one subject after another, and of one law by several checks.
+_truth = lru_cache(maxsize=4096)(Truth.of)
 
 
 def _values_of(case: Case, dialect: Dialect) -> int:
@@ -168,11 +186,22 @@ class Found:
 
 
 def check(law: Property, case: Case, context: Context) -> Outcome:
-    """One case's outcome; a subject that breaks down violates the law that it was tried for."""
+    """One case's outcome; a subject that breaks down violates the law that it was tried for.
+
+    Raises:
+        LawFailed: if the law itself raises.
+    """
     try:
         outcome = law.check(case, context)
     except Broke as broke:
         return Outcome(Verdict.VIOLATED, math.inf, A_LOSS, str(broke), f"The subject {_predicate(broke)}.")
+    except PolyrefError:
+        raise
+    except Exception as e:
+        raise LawFailed(
+            f"the law {law.id!r} itself raised {type(e).__name__} ({e}) for {describe(case)}: mend the law, or "
+            "uninstall the package that registers it"
+        ) from e
     if context.dialect.known or law.formats == "each" or law.self_scaled:
         return outcome
     # The radius is that of another formula than the subject's, so that only the leading half of the digits tells.

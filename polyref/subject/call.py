@@ -18,6 +18,8 @@ import torch
 from polyref.case import Case
 from polyref.formats import FORMATS, Format
 from polyref.subject.convention import Convention, Parameter
+from polyref.subject.handover import Inputs, Refused, arranged, curved, prepared, surroundings
+from polyref.subject.manner import PLAIN, Manner
 from polyref.subject.observation import Observation, Row, Second
 from polyref.subject.signature import role_named
 
@@ -25,22 +27,6 @@ from polyref.subject.signature import role_named
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _NAMES = {getattr(torch, f.torch_name): f.name for f in FORMATS.values()}
 _MESSAGE_LIMIT = 300
-
-
-class Inputs(NamedTuple):
-    """The tensors of one case: logits (N, C), labels (N,), (N, 1) or (N, C), weight (C,) or None."""
-
-    logits: torch.Tensor
-    labels: torch.Tensor
-    weight: torch.Tensor | None
-
-    def clone(self) -> Inputs:
-        """Copies that share no memory with these."""
-        return Inputs(self.logits.clone(), self.labels.clone(), None if self.weight is None else self.weight.clone())
-
-    def same_bits(self, other: Inputs) -> bool:
-        """Whether shapes, dtypes and all bits agree."""
-        return all(_same_bits(a, b) for a, b in zip(self, other, strict=True))
 
 
 class Caller:
@@ -78,13 +64,13 @@ class Caller:
         # Every value is a number of the dtype and of binary64, so neither step rounds.
         return torch.tensor(values, dtype=torch.float64, device=self.device).to(dtype)
 
-    def make(self, case: Case, weight: torch.Tensor | None) -> Any:
+    def make(self, case: Case, weight: torch.Tensor | None, manner: Manner = PLAIN) -> Any:
         """The callable that takes the data: constructed anew for every case, so that no state is carried over.
 
         An instance is deep-copied for the same reason, where it can be and no compiled code would be lost.
         """
         if self.convention.kind in ("class", "factory"):
-            return self._placed(self.subject(**self._settings("constructor", case, weight)))
+            return self._placed(self.subject(**self._settings("constructor", case, weight, manner)))
         if self._copies:
             try:
                 return self._placed(copy.deepcopy(self.subject))
@@ -96,25 +82,26 @@ class Caller:
         moves = self.device != "cpu" and isinstance(made, torch.nn.Module)
         return made.to(self.device) if moves else made
 
-    def call(self, made: Callable[..., Any], case: Case, inputs: Inputs) -> Any:
+    def call(self, made: Callable[..., Any], case: Case, inputs: Inputs, manner: Manner = PLAIN) -> Any:
         """What the subject returns, as it stands."""
         convention = self.convention
         logits = inputs.logits
         if convention.inputs == "probabilities":
-            logits = torch.softmax(logits, dim=-1)
+            logits = torch.softmax(logits, dim=1 if logits.dim() > 1 else 0)
         data = [(convention.logits_name, logits), (convention.labels_name, inputs.labels)]
         if convention.order == "labels_first":
             data.reverse()
         positional = [value for keyword, value in data if keyword is None]
         keywords = {keyword: value for keyword, value in data if keyword is not None}
-        settings = self._settings("call", case, inputs.weight)
+        settings = self._settings("call", case, inputs.weight, manner)
         return made(*positional, **keywords, **settings)
 
-    def _settings(self, where: str, case: Case, weight: torch.Tensor | None) -> dict[str, Any]:
+    def _settings(self, where: str, case: Case, weight: torch.Tensor | None, manner: Manner = PLAIN) -> dict[str, Any]:
         settings = {}
         for p in self.convention.parameters:
             if p.where == where:
-                value = self._setting(p, case, weight)
+                named = p.name == "reduction" and manner.reduction is not None
+                value = manner.reduction if named else self._setting(p, case, weight)
                 if value is not _DEFAULT:
                     settings[p.subject_name] = value
         for name, value in self.convention.init if where == "constructor" else self.convention.call:
@@ -157,13 +144,14 @@ class Caller:
                 return case.ignore_index
         raise AssertionError(f"no rule for parameter {parameter.name!r}")
 
-    def observe(self, case: Case, *, gradient: bool = True, twice: bool = False) -> Observation:
+    def observe(self, case: Case, *, gradient: bool = True, twice: bool = False, manner: Manner = PLAIN) -> Observation:
         """Run ``case`` and report; whatever the subject raises becomes part of the observation.
 
         Args:
             case: the case; it must be one that the convention supports.
             gradient: ask for the gradient with respect to the logits too.
             twice: call the same instance again and compare.
+            manner: how the case is handed over.
 
         Raises:
             NotOffered: if the convention has no way to ask for the case.
@@ -173,21 +161,27 @@ class Caller:
         inputs = self.inputs(case)
         with warnings.catch_warnings(record=True) as seen:
             warnings.simplefilter("always")
-            observation = self._observe(case, inputs, gradient=gradient and not refused, twice=twice)
+            observation = self._observe(case, inputs, manner, gradient=gradient and not refused, twice=twice)
         if refused and observation.ok:
             observation = replace(observation, gradient_reason="it does not accept logits that require a gradient")
         texts = dict.fromkeys(_first_line(str(w.message)) for w in seen)
         return replace(observation, warnings=tuple(texts)) if texts else observation
 
-    def _observe(self, case: Case, inputs: Inputs, *, gradient: bool, twice: bool) -> Observation:
-        leaf, given = handed_over(inputs, gradient=gradient)
+    def _observe(self, case: Case, inputs: Inputs, manner: Manner, *, gradient: bool, twice: bool) -> Observation:
         try:
-            made = self.make(case, given.weight)
-            first = self._run(made, case, leaf, given)
+            before = arranged(inputs, manner)
+            leaf, given = handed_over(inputs, manner, gradient=gradient)
+        except Refused as e:
+            return Observation(error=f"not asked: {e}", refused=True)
+        try:
+            made = self._made(case, given.weight, manner)
+            first = self._run(made, case, leaf, given, manner)
+        except Refused as e:
+            return Observation(error=f"not asked: {e}", refused=True)
         except SystemExit as e:
             return Observation(error=f"SystemExit: {e.code}", killed=f"exit {exit_status(e)}")
         except Exception as e:
-            return Observation(error=one_line(e), inputs_untouched=inputs.same_bits(given))
+            return Observation(error=one_line(e), inputs_untouched=same_bits(before, given))
         value = first.value
         return Observation(
             value=None if value is None else _flat(value),
@@ -195,20 +189,40 @@ class Caller:
             dtype=None if value is None else _NAMES.get(value.dtype, str(value.dtype).removeprefix("torch.")),
             gradient=None if first.gradient is None else _rows(first.gradient),
             gradient_reason=first.reason,
+            curvature=None if first.curvature is None else _rows(first.curvature),
             error=first.error,
-            inputs_untouched=inputs.same_bits(given),
-            second=self._again(made, case, inputs, first, gradient=gradient) if twice and value is not None else None,
+            inputs_untouched=same_bits(before, given),
+            second=self._again(made, case, inputs, first, manner, gradient=gradient)
+            if twice and value is not None
+            else None,
         )
 
-    def _run(self, made: Callable[..., Any], case: Case, leaf: torch.Tensor | None, given: Inputs) -> _Run:
-        run = _Run.of(self.call(made, case, given), self.convention.result_path)
-        return run.differentiated(leaf) if leaf is not None and run.value is not None else run.kept()
+    def _made(self, case: Case, weight: torch.Tensor | None, manner: Manner) -> Any:
+        """The subject, made and then made ready for the manner."""
+        narrow = weight.float() if weight is not None and manner.mode == "moved" else weight
 
-    def _again(self, made: Callable[..., Any], case: Case, inputs: Inputs, first: _Run, *, gradient: bool) -> Second:
+        def make(factor: float) -> Any:
+            other = None if weight is None else torch.full_like(weight, factor)
+            return self.make(case, other, manner)
+
+        return prepared(self.make(case, narrow, manner), make, manner, torch_dtype(case.format))
+
+    def _run(
+        self, made: Callable[..., Any], case: Case, leaf: torch.Tensor | None, given: Inputs, manner: Manner
+    ) -> _Run:
+        with surroundings(manner, self.device):
+            run = _Run.of(self.call(made, case, given, manner), self.convention.result_path)
+        if leaf is None or run.value is None:
+            return run.kept()
+        return run.differentiated(leaf, curvature=manner.curvature)
+
+    def _again(
+        self, made: Callable[..., Any], case: Case, inputs: Inputs, first: _Run, manner: Manner, *, gradient: bool
+    ) -> Second:
         # Weights that went to the constructor stay the first call's: they are part of the instance.
-        leaf, given = handed_over(inputs, gradient=gradient)
+        leaf, given = handed_over(inputs, manner, gradient=gradient)
         try:
-            run = self._run(made, case, leaf, given)
+            run = self._run(made, case, leaf, given, manner)
         except SystemExit as e:
             return Second(value_equal=False, error=f"SystemExit: {e.code}")
         except Exception as e:
@@ -220,17 +234,25 @@ class Caller:
         )
 
 
-def handed_over(inputs: Inputs, *, gradient: bool) -> tuple[torch.Tensor | None, Inputs]:
-    """Copies for the subject, and the leaf behind the logits if a gradient is wanted.
+def same_bits(a: Inputs, b: Inputs) -> bool:
+    """Whether shapes, dtypes and all bits agree."""
+    return all(_same_bits(x, y) for x, y in zip(a, b, strict=True))
+
+
+def handed_over(inputs: Inputs, manner: Manner = PLAIN, *, gradient: bool) -> tuple[torch.Tensor | None, Inputs]:
+    """Copies for the subject, and the leaf (N, C) behind the logits if a gradient is wanted.
 
     The subject gets what a network would give it, logits that are no leaf: writing into a leaf would raise, and an
     in-place change is to be seen, not prevented.
+
+    Raises:
+        Refused: if the case cannot be arranged in this manner.
     """
     given = inputs.clone()
     if not gradient:
-        return None, given
+        return None, arranged(given, manner)
     leaf = given.logits.requires_grad_()
-    return leaf, given._replace(logits=leaf.clone())
+    return leaf, arranged(given._replace(logits=leaf.clone()), manner)
 
 
 class _Run(NamedTuple):
@@ -240,6 +262,7 @@ class _Run(NamedTuple):
     gradient: torch.Tensor | None = None
     reason: str | None = None
     error: str | None = None
+    curvature: torch.Tensor | None = None
 
     @classmethod
     def of(cls, raw: Any, path: int | str | None) -> _Run:
@@ -250,7 +273,7 @@ class _Run(NamedTuple):
         """The same with a copy of the value, which a second call cannot change."""
         return self if self.value is None else self._replace(value=self.value.detach().clone())
 
-    def differentiated(self, leaf: torch.Tensor) -> _Run:
+    def differentiated(self, leaf: torch.Tensor, *, curvature: bool = False) -> _Run:
         """The same with the gradient of the sum of the value, or the reason why there is none."""
         value = self.value
         assert value is not None
@@ -260,13 +283,16 @@ class _Run(NamedTuple):
         try:
             # Ones upstream are the gradient of the sum, without rounding or overflowing a sum.
             found: tuple[torch.Tensor | None, ...] = torch.autograd.grad(
-                value, leaf, torch.ones_like(value), allow_unused=True
+                value, leaf, torch.ones_like(value), allow_unused=True, create_graph=curvature
             )
         except Exception as e:
             return self._replace(value=kept, reason=f"the backward pass raised {one_line(e)}")
         if found[0] is None:
             return self._replace(value=kept, reason="the value does not depend on the logits")
-        return self._replace(value=kept, gradient=found[0])
+        if not curvature:
+            return self._replace(value=kept, gradient=found[0])
+        second, reason = curved(found[0], leaf)
+        return self._replace(value=kept, gradient=found[0], reason=reason, curvature=second)
 
 
 _DEFAULT = object()
@@ -367,4 +393,4 @@ def _flat(value: torch.Tensor) -> Row:
 
 
 def _rows(gradient: torch.Tensor) -> tuple[Row, ...]:
-    return tuple(map(tuple, gradient.to("cpu", torch.float64).tolist()))
+    return tuple(map(tuple, gradient.detach().to("cpu", torch.float64).tolist()))

@@ -19,6 +19,7 @@ from polyref.subject import wire
 from polyref.subject.child import Child, ChildGone
 from polyref.subject.convention import Attempt, Convention, NoConvention, ReturnsNothing, frozen_value
 from polyref.subject.load import Source, parse_target
+from polyref.subject.manner import PLAIN, Manner
 from polyref.subject.observation import Observation
 
 #: Cases on their way at once: enough that neither side waits for the other, few enough to encode again after a crash.
@@ -119,18 +120,19 @@ class Subject:
         """
         return cls(target, init or {}, call or {}, limits, device)
 
-    def observe(self, case: Case, *, gradient: bool = True, twice: bool = False) -> Observation:
+    def observe(self, case: Case, *, gradient: bool = True, twice: bool = False, manner: Manner = PLAIN) -> Observation:
         """Run one case.
 
         Args:
             case: the case.
             gradient: ask for the gradient too.
             twice: call the same instance a second time and compare.
+            manner: how the case is handed over.
 
         Raises:
             NotOffered: if the convention has no way to ask for the case.
         """
-        return self.observe_all([case], gradient=gradient, twice=twice)[0]
+        return self._observed([case], gradient=gradient, twice=twice, manner=manner)[0]
 
     def observe_all(self, cases: Iterable[Case], *, gradient: bool = True, twice: bool = False) -> list[Observation]:
         """Run cases, one observation for each, in order; the child never waits for the parent between them.
@@ -138,9 +140,14 @@ class Subject:
         Raises:
             NotOffered: if the convention has no way to ask for one of them; none is run then.
         """
-        cases = list(cases)
+        return self._observed(list(cases), gradient=gradient, twice=twice, manner=PLAIN)
+
+    def _observed(self, cases: list[Case], *, gradient: bool, twice: bool, manner: Manner) -> list[Observation]:
         for case in cases:
             self.convention.require(case)
+        asked: dict[str, Any] = {"gradient": gradient, "twice": twice}
+        if manner != PLAIN:
+            asked["manner"] = manner.to_json()
         done: list[Observation] = []
         sent = 0
         while len(done) < len(cases):
@@ -149,8 +156,7 @@ class Subject:
             try:
                 child = self._running()
                 while sent < min(len(cases), len(done) + _WINDOW):
-                    request = {"case": wire.pack_case(cases[sent]), "gradient": gradient, "twice": twice}
-                    child.send(wire.encode(request))
+                    child.send(wire.encode({"case": wire.pack_case(cases[sent]), **asked}))
                     sent += 1
                 # Answers come in order, so the first one missing is that of the case in flight.
                 reply = _message(child, self.limits.seconds_per_case)

@@ -13,6 +13,7 @@ from polyref.case import Case
 from polyref.subject.call import Caller
 from polyref.subject.convention import Convention
 from polyref.subject.load import Source, source_of
+from polyref.subject.manner import PLAIN, Manner
 from polyref.subject.observation import Observation
 from polyref.subject.probe import probe
 
@@ -51,13 +52,13 @@ class LocalSubject:
         self._caller = Caller(subject, convention, device=device)
         self._device = device
 
-    def observe(self, case: Case, *, gradient: bool = True, twice: bool = False) -> Observation:
-        """Run one case.
+    def observe(self, case: Case, *, gradient: bool = True, twice: bool = False, manner: Manner = PLAIN) -> Observation:
+        """Run one case, in a manner.
 
         Raises:
             NotOffered: if the convention has no way to ask for the case.
         """
-        return self._caller.observe(case, gradient=gradient, twice=twice)
+        return self._caller.observe(case, gradient=gradient, twice=twice, manner=manner)
 
     def observe_all(self, cases: Iterable[Case], *, gradient: bool = True, twice: bool = False) -> list[Observation]:
         """Run cases, one observation for each, in order.

@@ -36,7 +36,9 @@ class Observation:
         shape: the shape that they came in.
         dtype: the format's name (``binary32``) of the returned tensor, or the dtype's own name if it is no format.
         gradient: N rows of C numbers, the gradient of the sum of the value with respect to the logits, or None.
-        gradient_reason: why there is no gradient, None if there is one or none was asked for.
+        gradient_reason: why there is no gradient, or no curvature; None if there is one or none was asked for.
+        curvature: the derivative of sum_k v_k dl/dz_k for the v of :func:`polyref.subject.manner.direction`, or None.
+        refused: polyref itself could not hand the case over in the manner asked for; ``error`` says why.
         error: the exception's type and the first line of its message, or None.
         killed: ``timeout``, ``memory``, ``exit N``, ``signal NAME`` or ``pipe closed`` if the case ended its process.
         inputs_untouched: logits, labels and weights hold the same bits after the call as before; None if unknown.
@@ -54,6 +56,8 @@ class Observation:
     inputs_untouched: bool | None = None
     second: Second | None = None
     warnings: tuple[str, ...] = ()
+    curvature: tuple[Row, ...] | None = None
+    refused: bool = False
 
     @property
     def ok(self) -> bool:
@@ -80,6 +84,8 @@ class Observation:
             "inputs_untouched": self.inputs_untouched,
             "second": None if self.second is None else self.second.to_json(),
             "warnings": list(self.warnings),
+            "curvature": None if self.curvature is None else [[v.hex() for v in row] for row in self.curvature],
+            "refused": self.refused,
         }
 
     @classmethod
@@ -87,6 +93,7 @@ class Observation:
         """The observation that :meth:`to_json` wrote (NaNs come back as NaNs)."""
         number = float.fromhex
         value, gradient, second = data["value"], data["gradient"], data["second"]
+        curvature = data["curvature"]
         return cls(
             value=None if value is None else tuple(map(number, value)),
             shape=tuple(data["shape"]),
@@ -98,4 +105,6 @@ class Observation:
             inputs_untouched=data["inputs_untouched"],
             second=None if second is None else Second(**second),
             warnings=tuple(data["warnings"]),
+            curvature=None if curvature is None else tuple(tuple(map(number, row)) for row in curvature),
+            refused=data["refused"],
         )

@@ -8,6 +8,7 @@ from typing import Protocol
 from polyref.case import Case
 from polyref.subject.convention import Convention
 from polyref.subject.load import Source
+from polyref.subject.manner import PLAIN, Manner
 from polyref.subject.observation import Observation
 
 
@@ -26,8 +27,8 @@ class Runner(Protocol):
     def convention(self) -> Convention:
         """How it is called."""
 
-    def observe(self, case: Case, *, gradient: bool = True, twice: bool = False) -> Observation:
-        """Run one case.
+    def observe(self, case: Case, *, gradient: bool = True, twice: bool = False, manner: Manner = PLAIN) -> Observation:
+        """Run one case, in a manner.
 
         Raises:
             NotOffered: if the convention has no way to ask for the case.

@@ -80,6 +80,10 @@ def pack_observation(observation: Observation) -> dict[str, Any]:
         "inputs_untouched": observation.inputs_untouched,
         "second": None if second is None else second.to_json(),
         "warnings": observation.warnings,
+        "curvature": None
+        if observation.curvature is None
+        else [[v.hex() for v in row] for row in observation.curvature],
+        "refused": observation.refused,
     }
 
 

@@ -24,6 +24,7 @@ from polyref.errors import UsageError
 from polyref.subject import wire
 from polyref.subject.convention import Convention, NoConvention, ReturnsNothing
 from polyref.subject.load import load, parse_target
+from polyref.subject.manner import PLAIN, Manner
 from polyref.subject.observation import Observation
 
 _PR_SET_PDEATHSIG = 1
@@ -108,7 +109,8 @@ def serve(pipes: Pipes) -> None:
         request = wire.decode(line)
         case = wire.unpack_case(request["case"])
         torch.default_generator.manual_seed(0)  # the same case draws the same numbers, if any
-        observation = subject.observe(case, gradient=request["gradient"], twice=request["twice"])
+        manner = Manner.from_json(request["manner"]) if "manner" in request else PLAIN
+        observation = subject.observe(case, gradient=request["gradient"], twice=request["twice"], manner=manner)
         if observation.error is not None and says_no_memory(observation.error):
             observation = Observation(error=observation.error, killed="memory", warnings=observation.warnings)
         pipes.send({"event": "seen", "observation": wire.pack_observation(observation)})

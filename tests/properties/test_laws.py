@@ -20,19 +20,18 @@ from polyref.subject.identify import identify
 from polyref.subject.local import LocalSubject
 from polyref.verdict import Verdict, describe
 from polyref_properties import ALL
-from polyref_properties.mutants import all_mutants, textbook
+from polyref_properties.mutants import CLAIMED, all_mutants, textbook
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 LAWS = {law.id: law for law in ALL}
 EXAMPLES, _ = PROFILES["default"]
-#: What every mutant claims to compute.
-CLAIMED = replace(WHOLE_LOSS, settable=frozenset({"epsilon", "weight"}))
 
 
 @cache
 def mutant(name: str) -> LocalSubject:
-    return LocalSubject(all_mutants()[name].loss, name=name)
+    found = all_mutants()[name]
+    return LocalSubject(found.loss, name=name, convention=found.convention)
 
 
 def pairs():
@@ -71,9 +70,7 @@ SMALLEST = {
     ("eps-minus-one-cancels-first-term-under-class-weights", "weight-on-cross-entropy-only"): (
         "binary64 logits [0, 0], target 0, weight [0.5, 0.5], epsilon -1, reduction none"
     ),
-    ("reductions-agree", "sum-is-mean"): (
-        "binary64 logits [0, 0], target 0, weight [0.5, 0.5], epsilon 1, reduction none"
-    ),
+    ("reductions-agree", "sum-is-mean"): "binary64 logits [0, 0; 0, 0], target 0; 0, epsilon 1, reduction none",
     ("affine-in-epsilon", "epsilon-squared"): "binary64 logits [0, 0], target 0, epsilon 1, reduction none",
     ("gradient-sums-to-zero", "normaliser-detached"): "binary64 logits [0, 0], target 0, epsilon 1, reduction none",
     ("gradient-is-that-of-the-value", "cross-entropy-detached"): (
