@@ -70,7 +70,7 @@ def findings(runner: Runner, dialect: Dialect, options: Options) -> Iterator[Res
             continue
         for fmt in formats if law.formats == "each" else (computed or formats)[:1]:
             context = Context(runner, dialect, fmt)
-            yield Result(law, fmt, search(law, context, examples=law.effort * examples, seed=options.seed))
+            yield Result(law, fmt, search(law, context, examples=law.examples(examples), seed=options.seed))
 
 
 def audited_formats(convention: Convention, options: Options) -> tuple[Format, ...]:

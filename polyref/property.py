@@ -149,6 +149,7 @@ class Property:
         formats: judged in the widest format that the subject takes, or in each one.
         effort: how many times the usual number of examples it gets: more where violations are rare.
         self_scaled: whether the tolerance comes from the subject's own answers, and so fits any formula.
+        limit: the most examples that it ever gets, where each one is expensive (a compilation, say); None for no limit.
     """
 
     id: str
@@ -164,6 +165,12 @@ class Property:
     formats: Literal["widest", "each"] = "widest"
     self_scaled: bool = False
     effort: int = 1
+    limit: int | None = None
+
+    def examples(self, usual: int) -> int:
+        """How many examples it gets where others get the usual number."""
+        wanted = self.effort * usual
+        return wanted if self.limit is None else min(wanted, self.limit)
 
 
 @dataclass(frozen=True)
@@ -285,6 +292,17 @@ def search(law: Property, context: Context, *, examples: int = 60, seed: int = 0
     if state.worst is not None:
         return Found(Verdict.HOLDS, tried[state.worst], state.worst, len(tried), worst_ratio)
     return Found(Verdict.INCONCLUSIVE, None, None, len(tried), worst_ratio)
+
+
+def draw(law: Property, context: Context, *, examples: int, seed: int = 0) -> tuple[Case, ...]:
+    """The cases that :func:`search` tries, in its order, for any subject of the context's convention and dialect.
+
+    Whoever asks many subjects the same law draws once.
+    """
+    drawn: dict[Case, Outcome] = {}
+    always = Outcome.of(0.0)
+    search(replace(law, check=lambda case, _: drawn.setdefault(case, always)), context, examples=examples, seed=seed)
+    return tuple(drawn)
 
 
 @dataclass

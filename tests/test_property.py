@@ -12,7 +12,7 @@ from polyref import property as properties
 from polyref.case import Case
 from polyref.errors import UsageError
 from polyref.formats import BINARY32, BINARY64
-from polyref.property import Broke, Context, LawFailed, check, load_properties, search
+from polyref.property import Broke, Context, LawFailed, check, draw, load_properties, search
 from polyref.spec import Reduction, Spec
 from polyref.subject.convention import Convention
 from polyref.subject.dialect import WHOLE_LOSS
@@ -59,6 +59,16 @@ def test_the_same_seed_tries_the_same_cases():
     assert runs[0] == runs[1] != runs[2]
     shrunk = [search(VALUE, context(all_mutants()["probability-clamped"].loss), examples=40, seed=2) for _ in range(2)]
     assert shrunk[0] == shrunk[1]
+
+
+def test_what_is_drawn_is_what_a_search_tries():
+    law, given = recorded(lambda _: HOLDS)
+    search(law, context(), examples=25, seed=3)
+    assert draw(VALUE, context(), examples=25, seed=3) == tuple(given)
+
+
+def test_an_expensive_law_gets_few_examples():
+    assert [replace(VALUE, effort=3, limit=limit).examples(10) for limit in (None, 4, 100)] == [30, 4, 30]
 
 
 @pytest.mark.parametrize("examples", [1, 3, 10, 11, 25, 40])

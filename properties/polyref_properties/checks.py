@@ -6,9 +6,12 @@ import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
+from polyref.case import Case
+from polyref.property import Broke, Context
 from polyref.reference.enclosure import Enclosure
 from polyref.subject.convention import Convention
 from polyref.subject.dialect import Dialect
+from polyref.subject.manner import Manner
 from polyref.subject.observation import Observation
 from polyref.verdict import Outcome, Truth, Verdict, shown
 
@@ -121,6 +124,20 @@ def exact_text(value: Enclosure) -> str:
 def total_tolerance(truth: Truth) -> float:
     """The tolerance of the sum of a case's values."""
     return sum(truth.tolerance.value)
+
+
+def answer(context: Context, case: Case, manner: Manner, *, gradient: bool = False) -> Observation | None:
+    """What the subject returns for a case in a manner that it is free to refuse with an exception; None if it does.
+
+    Raises:
+        Broke: if its process died, or if what it returned is no loss.
+    """
+    seen = context.attempt(case, gradient=gradient, manner=manner)
+    if seen.killed is None and seen.error is not None and not seen.error.startswith("returned "):
+        return None
+    if seen.value is None:
+        raise Broke(seen, seen.trouble or "returned nothing")
+    return seen
 
 
 # --- when a law applies -------------------------------------------------------------------------------------------
