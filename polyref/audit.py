@@ -16,6 +16,7 @@ from polyref.case import Case
 from polyref.errors import UsageError
 from polyref.formats import Format, named
 from polyref.options import AUDITED as AUDITED
+from polyref.options import CLIMBS
 from polyref.options import PROFILES as PROFILES
 from polyref.options import Options as Options
 from polyref.options import Profile as Profile
@@ -70,7 +71,9 @@ def findings(runner: Runner, dialect: Dialect, options: Options) -> Iterator[Res
             continue
         for fmt in formats if law.formats == "each" else (computed or formats)[:1]:
             context = Context(runner, dialect, fmt)
-            yield Result(law, fmt, search(law, context, examples=law.examples(examples), seed=options.seed))
+            climbs = CLIMBS[options.profile]
+            found = search(law, context, examples=law.examples(examples), seed=options.seed, climbs=climbs)
+            yield Result(law, fmt, found)
 
 
 def audited_formats(convention: Convention, options: Options) -> tuple[Format, ...]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Literal
 
@@ -150,6 +150,7 @@ class Property:
         effort: how many times the usual number of examples it gets: more where violations are rare.
         self_scaled: whether the tolerance comes from the subject's own answers, and so fits any formula.
         limit: the most examples that it ever gets, where each one is expensive (a compilation, say); None for no limit.
+        guided: whether the size of the error is worth climbing after: see :mod:`polyref.climb`.
     """
 
     id: str
@@ -166,6 +167,7 @@ class Property:
     self_scaled: bool = False
     effort: int = 1
     limit: int | None = None
+    guided: bool = False
 
     def examples(self, usual: int) -> int:
         """How many examples it gets where others get the usual number."""
@@ -233,7 +235,13 @@ class _OutOfBudget(BaseException):
     """No more cases may be tried; no Exception, as Hypothesis would take one for a failure of the case."""
 
 
-def search(law: Property, context: Context, *, examples: int = 60, seed: int = 0, shrinks: int = 150) -> Found:
+class _Violation(Exception):
+    """A case broke the law: Hypothesis is to make it smaller."""
+
+
+def search(
+    law: Property, context: Context, *, examples: int = 60, seed: int = 0, shrinks: int = 150, climbs: int = 0
+) -> Found:
     """Look for a case that breaks a law, and shrink it.
 
     Args:
@@ -242,9 +250,10 @@ def search(law: Property, context: Context, *, examples: int = 60, seed: int = 0
         examples: cases to generate.
         seed: the same seed tries the same cases.
         shrinks: how many further cases may be spent on making a violation smaller.
+        climbs: for a guided law, how many further cases may be spent on making the largest error larger: Hypothesis
+            then aims at larger errors too, and a climb over neighbouring bit patterns begins at the largest one.
     """
-    from hypothesis import HealthCheck, Phase, given, settings  # noqa: PLC0415 - import polyref stays light
-    from hypothesis import seed as seeded  # noqa: PLC0415
+    from hypothesis import target  # noqa: PLC0415 - import polyref stays light
 
     tried: dict[Case, Outcome] = {}
     state = _Search()
@@ -258,40 +267,71 @@ def search(law: Property, context: Context, *, examples: int = 60, seed: int = 0
             tried[case] = check(law, case, context)
         return tried[case]
 
-    class Violation(Exception):
-        pass
-
-    def attempt(case: Case) -> None:
+    def attempt(case: Case, *, aim: bool = False) -> None:
         result = outcome_of(case)
         if result.verdict is Verdict.VIOLATED:
             state.smallest = case
-            raise Violation
+            raise _Violation
         if result.verdict is Verdict.HOLDS and result.ratio >= state.ratio:
             state.ratio, state.worst = result.ratio, case
+        if aim:
+            target(result.ratio)
 
-    cases = law.strategy(context)
+    cases, name = law.strategy(context), f"{seed} {law.id} {context.format.name}"
     for part in range(2 * math.ceil(examples / _ROUND)):
         # Every round begins with the simplest case again.
         left = examples - len(tried) + (part > 0)
         if left <= (part > 0) or state.smallest is not None:
             break
-        decorated = settings(
-            max_examples=min(_ROUND, left),
-            database=None,
-            deadline=None,
-            phases=(Phase.generate, Phase.shrink),
-            suppress_health_check=list(HealthCheck),
-            print_blob=False,
-            report_multiple_bugs=False,
-        )(given(cases)(attempt))
-        with suppress(Violation, _OutOfBudget):
-            seeded(f"{seed} {law.id} {context.format.name} {part}")(decorated)()
+        _generate(cases, attempt, min(_ROUND, left), seed=f"{name} {part}")
+    if law.guided and climbs and state.smallest is None and state.worst is not None:
+        _generate(cases, partial(attempt, aim=True), climbs // 2, seed=f"{name} aimed")
+        if state.smallest is None:
+            _climb(law, context, state, tried, climbs - climbs // 2)
     worst_ratio = max((o.ratio for o in tried.values()), default=0.0)
     if state.smallest is not None:
         return Found(Verdict.VIOLATED, tried[state.smallest], state.smallest, len(tried), worst_ratio)
     if state.worst is not None:
         return Found(Verdict.HOLDS, tried[state.worst], state.worst, len(tried), worst_ratio)
     return Found(Verdict.INCONCLUSIVE, None, None, len(tried), worst_ratio)
+
+
+def _generate(cases: SearchStrategy[Case], attempt: Callable[[Case], None], count: int, *, seed: str) -> None:
+    """Have Hypothesis try so many cases, aim at what the attempt targets, and shrink what breaks the law."""
+    from hypothesis import HealthCheck, Phase, given, settings  # noqa: PLC0415 - import polyref stays light
+    from hypothesis import seed as seeded  # noqa: PLC0415
+
+    def tried(case: Case) -> None:
+        attempt(case)
+
+    decorated = settings(
+        max_examples=count,
+        database=None,
+        deadline=None,
+        phases=(Phase.generate, Phase.target, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+        print_blob=False,
+        report_multiple_bugs=False,
+    )(given(cases)(tried))
+    with suppress(_Violation, _OutOfBudget):
+        seeded(seed)(decorated)()
+
+
+def _climb(law: Property, context: Context, state: _Search, tried: dict[Case, Outcome], budget: int) -> None:
+    """Go on from the nearest case that holds, to a nearer one or to one that does not."""
+    from polyref.climb import climb  # noqa: PLC0415 - it needs scipy
+
+    def ratio(case: Case) -> float:
+        if case not in tried:
+            tried[case] = check(law, case, context)
+        return 0.0 if tried[case].verdict is Verdict.INCONCLUSIVE else tried[case].ratio
+
+    assert state.worst is not None
+    found = climb(state.worst, ratio, budget=budget, enough=1.0)
+    if tried[found].verdict is Verdict.VIOLATED:
+        state.smallest = found
+    else:
+        state.worst = found
 
 
 def draw(law: Property, context: Context, *, examples: int, seed: int = 0) -> tuple[Case, ...]:

@@ -70,6 +70,7 @@ VALUE = Property(
     check=_value_matches,
     mutants=("log-of-softmax", "probability-clamped", "squared-term", "exp-without-max", "batch-mean-plus-samples"),
     formats="each",
+    guided=True,
 )
 
 GRADIENT = Property(
@@ -84,6 +85,7 @@ GRADIENT = Property(
     check=_gradient_matches,
     mutants=("polynomial-detached", "cross-entropy-detached", "probability-clamped", "mean-half-detached"),
     formats="each",
+    guided=True,
 )
 
 
