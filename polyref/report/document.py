@@ -1,43 +1,26 @@
 """The one versioned document of an audit; every report is drawn from it and from nothing else.
 
 The JSON is strict: an unknown field, a missing one or a wrong type is an error, and so is a document of another
-schema. JSON has no infinities and no NaN, so a float that is one travels as the string "inf", "-inf" or "nan".
+schema.
 """
 
 from __future__ import annotations
 
-import math
 import os
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
-from polyref.errors import UsageError
-from polyref.report.files import why, write_atomically
-from polyref.report.words import visible
+from polyref.report import structs
+from polyref.report.files import write_atomically
+from polyref.report.structs import Count, Real, Seconds
 
 SCHEMA: Literal["polyref-audit/1"] = "polyref-audit/1"
-
-#: No honest document comes near this many bytes.
-LARGEST = 64 * 2**20
 
 Verdict: TypeAlias = Literal["holds", "violated", "inconclusive", "not_applicable"]
 Quantity: TypeAlias = Literal["value", "gradient"]
 GradeName: TypeAlias = Literal["correctly rounded", "faithful", "accurate", "textbook", "degraded", "broken"]
 WeightingName: TypeAlias = Literal["none", "both", "ce_only", "rescaled_p", "other"]
-
-Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
-
-if TYPE_CHECKING:
-    Real: TypeAlias = float
-else:
-
-    class Real(float):
-        """A float field that may be infinite or NaN; a plain float may be given wherever one is asked for."""
-
-
-_SPECIAL = frozenset({"inf", "-inf", "nan"})
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -93,7 +76,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     profile: Literal["default", "quick", "long"]
     examples: Count
     formats: list[str]
-    seconds: Annotated[float, msgspec.Meta(ge=0)]
+    seconds: Seconds
     started: str
     init: dict[str, str]
     call: dict[str, str]
@@ -257,20 +240,13 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return 0 if self.having("holds") else 3
 
 
-class _Head(msgspec.Struct):
-    """The only field that is read before the schema is known to be ours."""
-
-    schema: str
-
-
 def dumps(document: Document) -> bytes:
     """The document as JSON, indented, the same bytes for an equal document.
 
     Raises:
         TypeError: if a field holds a value of another type than declared, so that it could not be read back.
     """
-    plain = _jsonable(msgspec.to_builtins(document, enc_hook=_encode))
-    data = msgspec.json.format(msgspec.json.encode(plain), indent=1) + b"\n"
+    data = msgspec.json.format(msgspec.json.encode(structs.plain(document)), indent=1) + b"\n"
     try:
         _DECODER.decode(data)
     except msgspec.ValidationError as e:
@@ -284,18 +260,7 @@ def loads(data: bytes, *, name: str = "the document") -> Document:
     Raises:
         UsageError: if it is no document of this schema.
     """
-    name = visible(name)
-    if len(data) > LARGEST:
-        raise UsageError(f"{name} is larger than {LARGEST >> 20} MiB, so it is no audit document")
-    try:
-        schema = msgspec.json.decode(data, type=_Head).schema
-        if schema != SCHEMA:
-            raise UsageError(f"{name} has the schema {visible(repr(schema))}: this polyref reads {SCHEMA!r}")
-        return _DECODER.decode(data)
-    except msgspec.ValidationError as e:
-        raise UsageError(f"{name} is no audit document: {visible(str(e))}") from e
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        raise UsageError(f"{name} is no whole JSON file: {visible(str(e))}") from e
+    return structs.loads(data, _DECODER, schema=SCHEMA, kind="audit", name=name)
 
 
 def write(document: Document, path: str | os.PathLike[str]) -> None:
@@ -314,43 +279,7 @@ def read(path: str | os.PathLike[str]) -> Document:
     Raises:
         UsageError: if the file cannot be read or is no document of this schema; one line that names the file.
     """
-    name = os.fspath(path)
-    try:
-        with Path(path).open("rb") as stream:
-            # Never more than the limit, whatever the file claims to be.
-            data = stream.read(LARGEST + 1)
-    except (OSError, ValueError) as e:
-        raise UsageError(f"cannot read {visible(name)}: {why(e)}") from e
-    return loads(data, name=name)
+    return loads(structs.read_bytes(path), name=os.fspath(path))
 
 
-def _encode(value: Any) -> Any:
-    if isinstance(value, float):
-        return float(value)
-    raise TypeError(f"a document cannot hold a {type(value).__name__}")
-
-
-def _decode(kind: type[Any], value: Any) -> Any:
-    if kind is Real:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return Real(value)
-        if isinstance(value, str) and value in _SPECIAL:
-            return Real(value)
-        raise ValueError(f"Expected a number, 'inf', '-inf' or 'nan', got {value!r:.40}")
-    raise TypeError(f"a document has no field of type {kind.__name__}")
-
-
-def _jsonable(value: Any) -> Any:
-    """``value`` with non-finite floats as strings, and strings that UTF-8 can hold."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, dict):
-        return {_jsonable(k): _jsonable(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_jsonable(v) for v in value]
-    return value
-
-
-_DECODER = msgspec.json.Decoder(Document, dec_hook=_decode)
+_DECODER = structs.decoder(Document)

@@ -1,30 +1,21 @@
-"""The report as one HTML file: no script, nothing from the network, every string of a subject escaped.
-
-Escaping is not left to the template's author: Jinja escapes each expression, and a finalizer makes control and
-bidirectional characters visible in every one of them first. A content security policy that allows nothing but the
-one style sheet, by its hash, stands behind both.
-"""
+"""The report as one HTML file: no script, nothing from the network, every string of a subject escaped."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
 import os
 from collections.abc import Sequence
 from functools import cache
-from importlib.resources import files
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from jinja2 import Environment
 
-from polyref.report import summary
+from polyref.report import page, summary
 from polyref.report.chart import Chart, chart
 from polyref.report.document import SCHEMA, Document, Finding, Grade
 from polyref.report.files import write_atomically
-from polyref.report.words import count, number, visible
+from polyref.report.words import number
 
 #: A document, the path of its page and the path of its JSON, both relative to the index.
 Entry: TypeAlias = tuple[Document, str, str]
@@ -64,7 +55,7 @@ def render_index(entries: Sequence[Entry]) -> str:
     ]
     broken = sum(row["outcome"] == "broken" for row in rows)
     template = _environment().get_template("index.html.j2")
-    return template.render(rows=rows, formats=formats, n=len(rows), broken=broken, style=_style(), csp=_policy())
+    return template.render(rows=rows, formats=formats, n=len(rows), broken=broken, **_head())
 
 
 def write_index(entries: Sequence[Entry], path: str | os.PathLike[str]) -> None:
@@ -81,8 +72,7 @@ def _context(document: Document) -> dict[str, Any]:
     undecided, away = document.having("inconclusive"), document.having("not_applicable")
     return {
         "schema": SCHEMA,
-        "style": _style(),
-        "csp": _policy(),
+        **_head(),
         "outcome": summary.outcome(document),
         "headline": summary.headline(document),
         "laws": summary.laws(document),
@@ -142,44 +132,16 @@ def _shares(grade: Grade) -> list[tuple[str, int, float]]:
     return rows
 
 
-def _whole(text: str) -> Markup:
-    """A command to be copied: made visible and escaped like everything, but never cut."""
-    return escape(visible(text, whole=True))
-
-
-def _finalize(value: object) -> object:
-    if isinstance(value, str) and not isinstance(value, Markup):
-        return visible(value, lines=True)
-    return value
+def _head() -> dict[str, Any]:
+    sheet = page.style("report.css")
+    return {"style": sheet, "csp": page.policy(sheet)}
 
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("polyref.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_finalize,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = lambda value: number(value, superscript=True)
-    environment.filters["whole"] = _whole
+    environment = page.environment()
     environment.filters["shares"] = _shares
-    environment.globals["count"] = count
     environment.globals["some"] = summary.some
     environment.globals["circumstances"] = summary.circumstances
     environment.filters["also"] = lambda law: summary.also(law, lambda ratio: number(ratio, superscript=True))
     return environment
-
-
-@cache
-def _style() -> Markup:
-    """The style sheet: our own file, so it needs no escaping."""
-    return Markup(files("polyref.report").joinpath("templates", "report.css").read_text("utf-8"))
-
-
-@cache
-def _policy() -> str:
-    digest = base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from polyref.report import document as doc
+from polyref.report import structs
 from polyref.report.document import Document
 
 from .example import build
@@ -29,7 +30,7 @@ def hostile() -> Document:
     """The example with the payload in every open string, keys of dicts included."""
     plain = msgspec.to_builtins(build(), enc_hook=float)
     poisoned = _poison(plain)
-    return doc.loads(msgspec.json.encode(doc._jsonable(poisoned)))
+    return doc.loads(msgspec.json.encode(structs.jsonable(poisoned)))
 
 
 def _poison(value: Any, key: str = "") -> Any:

@@ -14,6 +14,7 @@ import pytest
 from polyref.case import Case
 from polyref.errors import UsageError
 from polyref.report import document as doc
+from polyref.report import structs
 from polyref.report.document import Document
 
 from .example import CASE, build, finding
@@ -137,7 +138,7 @@ def test_a_hostile_unknown_field_stays_one_line(tmp_path: Path) -> None:
 def test_a_huge_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "audit.json"
     with path.open("wb") as stream:
-        stream.truncate(doc.LARGEST + 1)
+        stream.truncate(structs.LARGEST + 1)
     with pytest.raises(UsageError, match="larger than 64 MiB"):
         doc.read(path)
 
