@@ -21,7 +21,7 @@ from polyref.options import PROFILES as PROFILES
 from polyref.options import Options as Options
 from polyref.options import Profile as Profile
 from polyref.options import Result as Result
-from polyref.property import Context, Found, check, load_properties, search
+from polyref.property import Context, Found, check, load_properties, objection, search
 from polyref.records import RETURNS_A_VALUE as RETURNS_A_VALUE
 from polyref.report import document as doc
 from polyref.report.progress import Meter, progress
@@ -65,9 +65,9 @@ def findings(runner: Runner, dialect: Dialect, options: Options) -> Iterator[Res
     # A format that the subject does not compute in would show its lost digits in every law: two laws say it once.
     computed = [f for f in formats if dialect.precision is None or f.precision <= dialect.precision]
     for law in load_properties():
-        objection = law.applies(runner.convention, dialect)
-        if objection is not None:
-            yield Result(law, formats[0], None, objection)
+        reason = objection(law, runner.convention, dialect)
+        if reason is not None:
+            yield Result(law, formats[0], None, reason)
             continue
         for fmt in formats if law.formats == "each" else (computed or formats)[:1]:
             context = Context(runner, dialect, fmt)
@@ -183,7 +183,7 @@ def check_one(target: str, law_id: str, case_json: str, options: Options) -> Out
     case = Case.from_json(data)
     with Subject.open(target, options.init, options.call, options.limits) as subject:
         dialect = identify(subject)
-        objection = laws[law_id].applies(subject.convention, dialect)
-        if objection is not None:
-            raise UsageError(f"{law_id} does not apply to {subject.name}: {objection}")
+        reason = objection(laws[law_id], subject.convention, dialect)
+        if reason is not None:
+            raise UsageError(f"{law_id} does not apply to {subject.name}: {reason}")
         return check(laws[law_id], case, Context(subject, dialect, case.format))

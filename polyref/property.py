@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Literal
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any, Literal
 
 from polyref.case import Case
 from polyref.errors import PolyrefError, UsageError
@@ -207,16 +207,35 @@ def check(law: Property, case: Case, context: Context) -> Outcome:
     except PolyrefError:
         raise
     except Exception as e:
-        raise LawFailed(
-            f"the law {law.id!r} itself raised {type(e).__name__} ({e}) for {describe(case)}: mend the law, or "
-            "uninstall the package that registers it"
-        ) from e
+        raise _failed(law, e, f"for {describe(case)}") from e
+    if not isinstance(outcome, Outcome):
+        raise _failed(law, TypeError(f"its check returned {outcome!r:.80}, no Outcome"), f"for {describe(case)}")
     if context.dialect.known or law.formats == "each" or law.self_scaled:
         return outcome
     # The radius is that of another formula than the subject's, so that only the leading half of the digits tells.
     if 1 < outcome.ratio < 1 / math.sqrt(context.format.unit_roundoff):
         return replace(outcome, verdict=Verdict.INCONCLUSIVE)
     return outcome
+
+
+def objection(law: Property, convention: Convention, dialect: Dialect) -> str | None:
+    """Why a law does not apply to a subject, or None if it does.
+
+    Raises:
+        LawFailed: if the law itself raises.
+    """
+    try:
+        return law.applies(convention, dialect)
+    except Exception as e:
+        raise _failed(law, e, f"when it was asked whether it applies to {convention.name}") from e
+
+
+def _failed(law: Property, error: Exception, when: str) -> LawFailed:
+    what = " ".join(str(error).split())
+    return LawFailed(
+        f"the law {law.id!r} itself raised {type(error).__name__} ({what}) {when}: mend the law, or uninstall the "
+        "package that registers it"
+    )
 
 
 def _predicate(broke: Broke) -> str:
@@ -268,6 +287,8 @@ def search(
         return tried[case]
 
     def attempt(case: Case, *, aim: bool = False) -> None:
+        if not isinstance(case, Case):
+            raise TypeError(f"{case!r:.80} is no Case")
         result = outcome_of(case)
         if result.verdict is Verdict.VIOLATED:
             state.smallest = case
@@ -277,15 +298,19 @@ def search(
         if aim:
             target(result.ratio)
 
-    cases, name = law.strategy(context), f"{seed} {law.id} {context.format.name}"
+    name = f"{seed} {law.id} {context.format.name}"
+    with _drawing(law):
+        cases = law.strategy(context)
     for part in range(2 * math.ceil(examples / _ROUND)):
         # Every round begins with the simplest case again.
         left = examples - len(tried) + (part > 0)
         if left <= (part > 0) or state.smallest is not None:
             break
-        _generate(cases, attempt, min(_ROUND, left), seed=f"{name} {part}")
+        with _drawing(law):
+            _generate(cases, attempt, min(_ROUND, left), seed=f"{name} {part}")
     if law.guided and climbs and state.smallest is None and state.worst is not None:
-        _generate(cases, partial(attempt, aim=True), climbs // 2, seed=f"{name} aimed")
+        with _drawing(law):
+            _generate(cases, partial(attempt, aim=True), climbs // 2, seed=f"{name} aimed")
         if state.smallest is None:
             _climb(law, context, state, tried, climbs - climbs // 2)
     worst_ratio = max((o.ratio for o in tried.values()), default=0.0)
@@ -294,6 +319,17 @@ def search(
     if state.worst is not None:
         return Found(Verdict.HOLDS, tried[state.worst], state.worst, len(tried), worst_ratio)
     return Found(Verdict.INCONCLUSIVE, None, None, len(tried), worst_ratio)
+
+
+@contextmanager
+def _drawing(law: Property) -> Iterator[None]:
+    """What goes wrong while cases are drawn is said of the law."""
+    try:
+        yield
+    except PolyrefError:
+        raise
+    except Exception as e:
+        raise _failed(law, e, "when it drew cases") from e
 
 
 def _generate(cases: SearchStrategy[Case], attempt: Callable[[Case], None], count: int, *, seed: str) -> None:
@@ -359,11 +395,14 @@ def load_properties() -> tuple[Property, ...]:
     """Every law of every installed package that registers some, in the order of registration.
 
     Raises:
-        UsageError: for two laws of one id, an entry that is no law, or a law without a mutant.
+        UsageError: for two laws of one id, an entry that cannot be imported or is no law, or a law without a mutant.
     """
     laws: dict[str, Property] = {}
     for entry in sorted(entry_points(group=GROUP), key=lambda e: (e.name != "polyref", e.name)):
-        for law in entry.load():
+        registered = loaded(entry)
+        if not isinstance(registered, tuple | list):
+            raise UsageError(f"{entry.value} is {registered!r:.80}: register a tuple of Property")
+        for law in registered:
             if not isinstance(law, Property):
                 raise UsageError(f"{entry.value} holds {law!r}, which is no Property: register a tuple of them")
             if law.id in laws:
@@ -372,3 +411,18 @@ def load_properties() -> tuple[Property, ...]:
                 raise UsageError(f"the law {law.id!r} of {entry.value} has no mutant to reject: give it one")
             laws[law.id] = law
     return tuple(laws.values())
+
+
+def loaded(entry: EntryPoint) -> Any:
+    """What a package registers.
+
+    Raises:
+        UsageError: if it cannot be imported.
+    """
+    try:
+        return entry.load()
+    except Exception as e:
+        raise UsageError(
+            f"the entry point {entry.name} = {entry.value} of {entry.group} cannot be imported, "
+            f"{type(e).__name__} ({' '.join(str(e).split())}): mend or uninstall its package"
+        ) from e
