@@ -19,12 +19,13 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from polyref.case import Case
 from polyref.formats import Format
 from polyref.property import Context
+from polyref.spec import Link, Reduction
 
 #: Kinds of rows in which every law can be told from its violation: no probability is near 0 or 1.
 BENIGN = ("eighths", "decimals")
-EVERY = ("eighths", "margin", "saturated", "decimals", "margin", "bits")
+EVERY = ("eighths", "margin", "saturated", "decimals", "margin", "bits", "ties")
 
-_WEIGHTS = (0.5, 1.0, 2.0, 0.25, 1.5, 0.75, 3.0, 0.125)  # numbers of every format
+_WEIGHTS = (0.5, 1.0, 2.0, 0.25, 1.5, 0.75, 3.0, 0.0, 1024.0, 0.125)  # numbers of every format
 _EPSILONS = (1.0, -1.0, 2.0, 0.5, -0.5, 0.0)
 _GAMMAS = (0.0, 2.0, 1.0, 0.5)
 
@@ -45,7 +46,14 @@ def logits(fmt: Format, classes: int, target: int, kind: str) -> SearchStrategy[
             return tuple(fmt.round(z + margin) if k == target else z for k, z in enumerate(row))
 
         return st.builds(lifted, st.tuples(*[_EIGHTHS] * classes), _MARGINS)
+    if kind == "ties":
+        return st.builds(lambda a, b, k: (a,) * (classes - k) + (b,) * k, _EIGHTHS, _EIGHTHS, _few(classes))
     return st.tuples(*[_logit(fmt, kind)] * classes)
+
+
+def _few(classes: int) -> SearchStrategy[int]:
+    """How many of the classes differ: mostly none."""
+    return st.sampled_from((0, 0, *range(classes)))
 
 
 _EIGHTHS = st.integers(-32, 32).map(lambda i: i / 8)
@@ -75,7 +83,7 @@ def _reach(fmt: Format, place: float) -> float:
     Up to 1 both Pt and 1 - Pt have digits of their own beside 1; up to 2 the smaller one is an ordinary number of the
     format; up to 3 it is subnormal, or zero.
     """
-    ends = (0, 1.5 * fmt.precision, max(1.5 * fmt.precision, 1.0 - fmt.emin), 1.1 * (fmt.precision - fmt.emin))
+    ends = (0, 1.5 * fmt.precision, max(1.5 * fmt.precision, 1.0 - fmt.emin), 1.04 * (fmt.precision - fmt.emin))
     stretch = min(int(abs(place)), 2)
     low, high = ends[stretch], ends[stretch + 1]
     return math.copysign(math.log(2.0) * (low + (abs(place) - stretch) * (high - low)), place)
@@ -89,7 +97,7 @@ def _pattern(fmt: Format, leading: int) -> float:
 
 @cache
 def _class_counts(fixed: int | None) -> SearchStrategy[int]:
-    return st.just(fixed) if fixed is not None else st.integers(2, 5)
+    return st.just(fixed) if fixed is not None else st.sampled_from((2, 3, 4, 5, 2, 3, 1, 10))
 
 
 @cache
@@ -115,7 +123,8 @@ def epsilons(context: Context) -> SearchStrategy[tuple[float, ...]]:
 
 @cache
 def _weights(classes: int) -> SearchStrategy[tuple[float, ...]]:
-    return st.tuples(*[st.sampled_from(_WEIGHTS)] * classes)
+    # Not all zero: a law that divides by their mean has nothing to say then.
+    return st.tuples(*[st.sampled_from(_WEIGHTS)] * classes).map(lambda w: w if any(w) else (1.0,) * len(w))
 
 
 @st.composite
@@ -183,6 +192,36 @@ def raised_rows(draw: DrawFn, context: Context) -> Case:
     return replace(case, logits=rows, target=(target,) * len(rows))
 
 
+#: A number of every format that is at least -1/j, for j = 1, ..., 4.
+_LEAST = (-1.0, -0.5, -0.25, -0.25)
+_ADMISSIBLE_LISTS = st.lists(st.integers(0, 3), min_size=1, max_size=4).map(
+    lambda choices: tuple((_LEAST[j], 2.0, 0.0, 0.5)[c] for j, c in enumerate(choices))
+)
+
+
+def admissible_cases(context: Context, rows: tuple[int, int] = (1, 1)) -> SearchStrategy[Case]:
+    """Cases with eps_j of at least -1/j, so that no coefficient is negative; often weighted, as a weight may do it."""
+    epsilon = None
+    if "epsilon" in context.dialect.settable:
+        several = context.convention.epsilon_form == "list"
+        epsilon = st.one_of(_ADMISSIBLE, _ADMISSIBLE_LISTS) if several else _ADMISSIBLE
+    return st.one_of(
+        cases(context, kinds=BENIGN, epsilon=epsilon, rows=rows, weighted=False),
+        cases(context, kinds=(*BENIGN, "margin"), epsilon=epsilon, rows=rows),
+        cases(context, kinds=BENIGN, epsilon=epsilon, rows=rows, weighted=True),
+    )
+
+
+@st.composite
+def certain_rows(draw: DrawFn, context: Context) -> Case:
+    """A row whose target leads by so much that x is below the last digit of Pt, or below every number."""
+    case = draw(cases(context, kinds=("eighths",), weighted=draw(_one_of((False, True)))))
+    (row,), (target,) = case.logits, case.target
+    lead = _reach(context.format, draw(st.integers(32, 96)) / 32)
+    moved = tuple(context.format.round(z + lead if k == target else z - lead) for k, z in enumerate(row))
+    return replace(case, logits=(moved,))
+
+
 #: Up to a shift that no exponential survives in any format.
 _SHIFTS = (1.0, 1024.0, -1.0, -1024.0, 16.0, -16.0, 256.0, 64.0)
 
@@ -195,3 +234,35 @@ def shifted_pairs(draw: DrawFn, context: Context) -> Case:
     exact = tuple(c for c in _SHIFTS if all(context.format.contains(z + c) for z in row))
     shift = draw(_one_of(exact or (0.0,)))
     return replace(case, logits=(row, tuple(z + shift for z in row)), target=(target, target))
+
+
+def offered(context: Context, *among: Reduction) -> tuple[Reduction, ...]:
+    """The reductions that the subject can be asked for, of these or of all, the least reduced first."""
+    among = among or (Reduction.NONE, Reduction.SUM, Reduction.MEAN)
+    return tuple(r for r in among if str(r) in context.convention.reductions)
+
+
+def reduced(batches: SearchStrategy[Case], choices: tuple[Reduction, ...]) -> SearchStrategy[Case]:
+    """The cases in any of these reductions, the first of them the simplest."""
+    return st.builds(lambda case, reduction: case.with_spec(reduction=reduction), batches, _one_of(choices))
+
+
+@cache
+def _distributions(classes: int) -> SearchStrategy[tuple[float, ...]]:
+    """Shares in quarters, which every format holds, that add up to 1."""
+    drawn = st.tuples(*[st.integers(0, classes - 1)] * 4)
+    return drawn.map(lambda quarters: tuple(quarters.count(k) / 4 for k in range(classes)))
+
+
+@cache
+def _shares(classes: int) -> SearchStrategy[tuple[float, ...]]:
+    """A share of each class by itself."""
+    return st.tuples(*[st.integers(0, 4).map(lambda i: i / 4)] * classes)
+
+
+@st.composite
+def softened(draw: DrawFn, batches: SearchStrategy[Case], link: Link) -> Case:
+    """The cases with soft labels in the place of the index labels."""
+    case = draw(batches)
+    rows = _shares(case.classes) if link is Link.SIGMOID else _distributions(case.classes)
+    return replace(case, target=tuple(draw(rows) for _ in case.target))
