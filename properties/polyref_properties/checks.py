@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from typing import Literal, NamedTuple
 
 from polyref.case import Case
 from polyref.property import Broke, Context
 from polyref.reference.enclosure import Enclosure
+from polyref.spec import Link, Reduction
 from polyref.subject.convention import Convention
 from polyref.subject.dialect import Dialect
 from polyref.subject.manner import Manner
@@ -48,6 +50,8 @@ def compare_values(seen: Observation, truth: Truth, explanation: str) -> Outcome
 def compare_gradients(seen: Observation, truth: Truth, explanation: str) -> Outcome:
     """Every derivative against the exact one; the outcome is the worst."""
     assert seen.gradient is not None
+    if truth.balls.value is None:
+        return _UNBOUNDED  # a mean over a total weight of zero has no derivative
     if all(math.isinf(r) for row in truth.tolerance.gradient for r in row):
         return _UNBOUNDED
     ratios = {(i, k): truth.gradient_ratio(i, k, g) for i, row in enumerate(seen.gradient) for k, g in enumerate(row)}
@@ -126,6 +130,22 @@ def total_tolerance(truth: Truth) -> float:
     return sum(truth.tolerance.value)
 
 
+def exact_total(truth: Truth) -> Fraction:
+    """The sum of a case's exact values.
+
+    Raises:
+        OverflowError: for an infinity or a NaN among them.
+    """
+    return sum((rational(truth.value(i)) for i in range(truth.values)), Fraction(0))
+
+
+def family(truth: Truth) -> Truth:
+    """The truth in the family proper: a polynomial with a link of its own is no member of it."""
+    if not truth.case.spec.mixed:
+        return truth
+    return Truth.of(truth.case.with_spec(polynomial_link=None, polynomial_gamma=None))
+
+
 def answer(context: Context, case: Case, manner: Manner, *, gradient: bool = False) -> Observation | None:
     """What the subject returns for a case in a manner that it is free to refuse with an exception; None if it does.
 
@@ -138,6 +158,126 @@ def answer(context: Context, case: Case, manner: Manner, *, gradient: bool = Fal
     if seen.value is None:
         raise Broke(seen, seen.trouble or "returned nothing")
     return seen
+
+
+# --- answers of the subject that are due to be equal --------------------------------------------------------------
+
+
+class Place(NamedTuple):
+    """Where a number stands in an answer: a loss, or a derivative in a logit.
+
+    Attributes:
+        quantity: l or dl/dz.
+        row: the row of the batch; None for the reduced loss.
+        column: the class; None for the loss of a row.
+    """
+
+    quantity: Literal["l", "dl/dz"]
+    row: int | None = None
+    column: int | None = None
+
+    def __str__(self) -> str:
+        """As findings show it."""
+        index = "" if self.column is None else f"_{self.column}"
+        return f"{self.quantity}{index}" + ("" if self.row is None else f" of row {self.row}")
+
+
+#: Every number of an answer, with the tolerance of the case.
+Answers = dict[Place, tuple[float, float]]
+
+
+def answers(seen: Observation, truth: Truth) -> Answers:
+    """The numbers of an observation by their place; those of a mean that is undefined are left out."""
+    case = truth.case
+    if truth.balls.value is None:
+        return {}
+    places = [Place("l")]
+    if case.spec.reduction is Reduction.NONE:
+        columns = range(case.classes) if case.spec.link is Link.SIGMOID else (None,)
+        places = [Place("l", i, k) for i in range(len(case.logits)) for k in columns]
+    found: Answers = {}
+    if seen.value is not None:
+        found |= zip(places, zip(seen.value, truth.tolerance.value, strict=True), strict=True)
+    for i, (row, radii) in enumerate(zip(seen.gradient or (), truth.tolerance.gradient, strict=False)):
+        found |= {Place("dl/dz", i, k): pair for k, pair in enumerate(zip(row, radii, strict=True))}
+    return found
+
+
+def agree(
+    first: Answers,
+    second: Answers,
+    explanation: str,
+    where: Callable[[Place], Place | None] = lambda place: place,
+    factor: int = 1,
+) -> Outcome:
+    """Each number of the first answer against the second one's, within both tolerances; the outcome is the worst.
+
+    Args:
+        first: what is relied on.
+        second: what is compared.
+        explanation: of a violation.
+        where: the place in the second answer, None for what is not compared.
+        factor: how many times the first number the second one is due to be.
+    """
+    outcomes = []
+    for place, (number, radius) in first.items():
+        other = where(place)
+        if other is None:
+            continue
+        got, slack = second[other]
+        tolerance = factor * radius + slack
+        if math.isinf(tolerance):
+            continue
+        due = factor * number
+        outcomes.append(
+            Outcome.of(_apart(due, got, tolerance), f"{other} = {due!r}", f"{other} = {shown(got)}", explanation)
+        )
+    return worse(*outcomes)
+
+
+def refuses(seen: Observation) -> bool:
+    """Whether the subject refused the call with an exception, as a wrong argument asks for.
+
+    Raises:
+        Broke: if its process died.
+    """
+    if seen.killed is not None:
+        raise Broke(seen, seen.trouble or "died")
+    return seen.error is not None and not seen.error.startswith("returned ")
+
+
+def measured(seen: Observation, truth: Truth) -> list[tuple[str, float, float]]:
+    """Every value and derivative that came back: its name, itself and its tolerance."""
+    assert seen.value is not None
+    radii = truth.tolerance.value or (math.inf,)
+    found = [(f"value {i}", v, radius) for i, (v, radius) in enumerate(zip(seen.value, radii, strict=True))]
+    for i, row in enumerate(zip(seen.gradient or (), truth.tolerance.gradient, strict=False)):
+        found += [(f"dl/dz_{k} of row {i}", g, radius) for k, (g, radius) in enumerate(zip(*row, strict=True))]
+    return found
+
+
+def same_numbers(seen: Observation, plain: Observation, truth: Truth, explanation: str) -> Outcome:
+    """Two results of one case, each of which may be within the tolerance of the exact one: no further apart than both.
+
+    Derivatives are compared where the plain result has them and the other's backward pass is not refused.
+    """
+    if plain.gradient is not None and seen.gradient is None and "raised" not in (seen.gradient_reason or ""):
+        return Outcome(Verdict.VIOLATED, math.inf, "a gradient", f"none: {seen.gradient_reason}", explanation)
+    # The shorter of the two ends with the values.
+    pairs = zip(measured(seen, truth), measured(plain, truth), strict=False)
+    bounded = [(what, a, b, 2 * radius) for (what, a, radius), (_, b, _) in pairs if math.isfinite(radius)]
+    if not bounded:
+        return _UNBOUNDED
+    what, a, b, tolerance = max(bounded, key=lambda found: _apart(*found[1:]))
+    return Outcome.of(_apart(a, b, tolerance), f"{what} = {shown(b)}", f"{what} = {shown(a)}", explanation)
+
+
+def _apart(a: float, b: float, tolerance: float) -> float:
+    if repr(a) == repr(b):  # NaN and NaN too
+        return 0.0
+    if not (math.isfinite(a) and math.isfinite(b)):
+        return math.inf
+    return over(Fraction(a) - Fraction(b), tolerance)
 
 
 # --- when a law applies -------------------------------------------------------------------------------------------
@@ -156,9 +296,28 @@ def needs_epsilon(_: Convention, dialect: Dialect) -> str | None:
     return None if "epsilon" in dialect.settable else "epsilon cannot be chosen"
 
 
+def needs_admissible_epsilon(_: Convention, dialect: Dialect) -> str | None:
+    """A subject whose epsilon can be chosen, or makes no coefficient of the series negative."""
+    if "epsilon" in dialect.settable or not dialect.known:
+        return None
+    below = [(j, e) for j, e in enumerate(dialect.spec.epsilon, start=1) if e < -1 / j]
+    return f"its epsilon_{below[0][0]}, {below[0][1]:g}, is below -1/{below[0][0]}" if below else None
+
+
+def needs_hard_labels(_: Convention, dialect: Dialect) -> str | None:
+    """A subject that does not smooth index labels of itself."""
+    return f"it smooths its labels by {dialect.spec.smoothing:g}" if dialect.spec.smoothing else None
+
+
 def needs_gradient(convention: Convention, _: Dialect) -> str | None:
     """A subject that can be differentiated."""
     return None if convention.differentiable else "it accepts no logits that require a gradient"
+
+
+def needs_wide_format(convention: Convention, _: Dialect) -> str | None:
+    """A subject that takes a format in which a step of a difference quotient is small."""
+    wide = {"binary64", "binary32"} & set(convention.formats)
+    return None if wide else "it takes no format wide enough for difference quotients"
 
 
 def needs_softmax(_: Convention, dialect: Dialect) -> str | None:
@@ -187,6 +346,35 @@ def needs_class_weights(convention: Convention, dialect: Dialect) -> str | None:
     if convention.can("weight") or needs_plain_classes(convention, dialect):
         return None
     return "it takes no class weights"
+
+
+def needs_known_formula(_: Convention, dialect: Dialect) -> str | None:
+    """A subject that the reference can compute."""
+    return None if dialect.known else "its formula is no member of the family: see the law of the value"
+
+
+def needs_index_labels(convention: Convention, _: Dialect) -> str | None:
+    """A subject that is given the number of the class."""
+    return None if convention.labels in ("index", "index_column") else "it takes one-hot labels"
+
+
+def needs_soft_labels(convention: Convention, dialect: Dialect) -> str | None:
+    """A subject that takes rows of probabilities for what they are."""
+    if not convention.soft:
+        return "it takes no soft labels"
+    if needs_index_labels(convention, dialect) and dialect.spec.link == "softmax":
+        return "one-hot rows are its form of a label, and nothing says that it takes probabilities"
+    return None
+
+
+def needs_weight(convention: Convention, _: Dialect) -> str | None:
+    """A subject that can be given class weights."""
+    return None if convention.can("weight") else "it takes no class weights"
+
+
+def needs_unreduced(convention: Convention, _: Dialect) -> str | None:
+    """A subject that returns the loss of every row."""
+    return None if "none" in convention.reductions else "it returns no loss of each row, only a reduced one"
 
 
 def all_of(*conditions: Condition) -> Condition:

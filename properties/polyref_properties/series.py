@@ -10,13 +10,17 @@ from hypothesis.strategies import SearchStrategy
 
 from polyref.case import Case
 from polyref.property import Context, Property
-from polyref.spec import Weighting
+from polyref.spec import Spec, Weighting
+from polyref.subject.convention import Convention
+from polyref.subject.dialect import Dialect
 from polyref.verdict import Outcome, Truth, Verdict, shown, worst
 from polyref_properties.checks import (
+    FOCAL,
     PAPER,
     all_of,
     compare_gradients,
     compare_values,
+    family,
     needs_class_weights,
     needs_epsilon,
     needs_gradient,
@@ -64,8 +68,8 @@ def _first_term_gradient(case: Case, context: Context) -> Outcome:
     return Outcome.of(
         worst(ratios),
         "d(first term)/dPt = -1",
-        f"d(first term)/dPt = {slope:.6g}",
-        f"What epsilon multiplies has the gradient {slope:.4g} in Pt here; that of x = 1 - Pt is -1 everywhere.",
+        f"d(first term)/dPt = {slope:.9g}",
+        f"What epsilon multiplies has the gradient {slope:.9g} in Pt here; that of x = 1 - Pt is -1 everywhere.",
     )
 
 
@@ -79,22 +83,24 @@ FIRST_TERM_GRADIENT = Property(
     applies=all_of(needs_epsilon, needs_gradient, needs_no_focal_factor, needs_plain_classes),
     strategy=_first_term_cases,
     check=_first_term_gradient,
-    mutants=("squared-term", "polynomial-detached", "epsilon-ignored", "sign-flipped"),
+    mutants=(
+        "squared-term",
+        "polynomial-detached",
+        "epsilon-ignored",
+        "sign-flipped",
+        "ten-bit-coefficient",
+        "twenty-bit-coefficient",
+        "predicted-probability",
+        "target-detached-in-x",
+    ),
 )
 
 
 # --- epsilon = -1 -------------------------------------------------------------------------------------------------
 
 
-def _family(truth: Truth) -> Truth:
-    """The truth in the family proper: a polynomial with a link of its own is no member of it."""
-    if not truth.case.spec.mixed:
-        return truth
-    return Truth.of(truth.case.with_spec(polynomial_link=None, polynomial_gamma=None))
-
-
 def _cancels(case: Case, context: Context, explanation: str) -> Outcome:
-    truth = _family(context.lawful(case))
+    truth = family(context.lawful(case))
     differentiable = context.convention.differentiable
     seen = context.observe(case, gradient=differentiable)
     outcome = compare_values(seen, truth, explanation)
@@ -123,7 +129,19 @@ MINUS_ONE = Property(
     applies=all_of(needs_epsilon, needs_plain_classes),
     strategy=_minus_one_cases,
     check=_minus_one,
-    mutants=("squared-term", "sign-flipped", "epsilon-ignored", "cross-entropy-detached", "smoothing-slipped-in"),
+    mutants=(
+        "squared-term",
+        "sign-flipped",
+        "epsilon-ignored",
+        "cross-entropy-detached",
+        "smoothing-slipped-in",
+        "truncated-series",
+        "log-probability-as-pt",
+        "polynomial-of-pt",
+        "epsilon-alone",
+        "class-mean-probability",
+        "entropy-in-bits",
+    ),
 )
 
 
@@ -232,11 +250,14 @@ def _zero_cases(context: Context) -> SearchStrategy[Case]:
     return cases(context, kinds=(*BENIGN, "margin"), epsilon=st.just((0.0,)), rows=(1, 3))
 
 
+def _without_polynomial(spec: Spec) -> Spec:
+    """Without its polynomial a loss has one weighting law only, and no second link."""
+    return replace(spec, epsilon=(), weighting=Weighting.BOTH, polynomial_link=None, polynomial_gamma=None)
+
+
 def _zero_is_cross_entropy(case: Case, context: Context) -> Outcome:
     own = context.dialect.own(case)
-    # Without its polynomial a loss has one weighting law only, and no second link.
-    plain = replace(own.spec, epsilon=(), weighting=Weighting.BOTH, polynomial_link=None, polynomial_gamma=None)
-    truth = Truth.of(replace(own, spec=plain))
+    truth = Truth.of(replace(own, spec=_without_polynomial(own.spec)))
     name = "the cross-entropy" if not own.spec.gamma else "the focal loss"
     return compare_values(context.observe(case), truth, f"At epsilon = 0 the value is not {name}.")
 
@@ -251,7 +272,70 @@ ZERO_IS_CROSS_ENTROPY = Property(
     applies=needs_epsilon,
     strategy=_zero_cases,
     check=_zero_is_cross_entropy,
-    mutants=("softmax-twice", "smoothing-slipped-in", "polynomial-without-epsilon", "batch-mean-plus-samples"),
+    mutants=(
+        "softmax-twice",
+        "smoothing-slipped-in",
+        "polynomial-without-epsilon",
+        "batch-mean-plus-samples",
+        "truncated-series",
+        "entropy-not-focal",
+        "focal-factor-of-pt",
+        "focal-factor-of-sigmoid",
+        "entropy-of-the-prediction",
+    ),
 )
 
-LAWS = (FIRST_TERM_GRADIENT, MINUS_ONE, MINUS_ONE_WEIGHTED, AFFINE, ZERO_IS_CROSS_ENTROPY)
+
+# --- gamma = 0 ----------------------------------------------------------------------------------------------------
+
+
+def _needs_gamma(_: Convention, dialect: Dialect) -> str | None:
+    return None if "gamma" in dialect.settable else "gamma cannot be chosen"
+
+
+def _gamma_zero_cases(context: Context) -> SearchStrategy[Case]:
+    return cases(context, kinds=(*BENIGN, "margin"), epsilon=_gamma_zero_epsilons(context), gamma=0.0, rows=(1, 3))
+
+
+def _gamma_zero_epsilons(context: Context) -> SearchStrategy[tuple[float, ...]] | None:
+    if "epsilon" not in context.dialect.settable:
+        return None
+    return st.sampled_from((0.0, 0.0, 0.0, 1.0, -1.0)).map(lambda e: (e,))
+
+
+def _gamma_zero(case: Case, context: Context) -> Outcome:
+    own = context.dialect.own(case)
+    if any(own.spec.epsilon):
+        truth, name = context.truth(case), "the loss without a focal factor"
+    else:
+        truth, name = Truth.of(replace(own, spec=_without_polynomial(own.spec))), "the cross-entropy"
+    differentiable = context.convention.differentiable
+    seen = context.observe(case, gradient=differentiable)
+    outcome = compare_values(seen, truth, f"At gamma = 0 the value is not that of {name}.")
+    if not differentiable:
+        return outcome
+    return worse(outcome, compare_gradients(seen, truth, f"At gamma = 0 the gradient is not that of {name}."))
+
+
+GAMMA_ZERO_IS_CROSS_ENTROPY = Property(
+    id="gamma-zero-is-cross-entropy",
+    theme="series",
+    statement="With gamma = 0 there is no focal factor: the cross-entropy is left, and the polynomial in x alone.",
+    formula="l(gamma = 0) = w [-log Pt + sum_j eps_j x^j]",
+    citation=f"{FOCAL}, section 3.2: the focal loss with gamma = 0 is the cross-entropy",
+    remedy="Multiply the cross-entropy by (1 - Pt) ** gamma and by no other power of a probability.",
+    applies=_needs_gamma,
+    strategy=_gamma_zero_cases,
+    check=_gamma_zero,
+    mutants=(
+        "gamma-plus-one",
+        "softmax-twice",
+        "smoothing-slipped-in",
+        "truncated-series",
+        "entropy-in-bits",
+        "entropy-of-the-prediction",
+        "exponent-two",
+    ),
+)
+
+LAWS = (FIRST_TERM_GRADIENT, MINUS_ONE, MINUS_ONE_WEIGHTED, AFFINE, ZERO_IS_CROSS_ENTROPY, GAMMA_ZERO_IS_CROSS_ENTROPY)

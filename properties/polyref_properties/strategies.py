@@ -164,6 +164,11 @@ def cases(
     return Case(spec, fmt, batch, target, weight)
 
 
+def without_zero_weights(case: Case) -> Case:
+    """The case with ones in the place of zeros: zero times a loss that leaves the format's range is NaN."""
+    return case if case.weight is None else replace(case, weight=tuple(w or 1.0 for w in case.weight))
+
+
 def single(case: Case, i: int) -> Case:
     """Row ``i`` of a case as a case of its own."""
     return replace(case, logits=(case.logits[i],), target=(case.target[i],))
@@ -248,21 +253,16 @@ def reduced(batches: SearchStrategy[Case], choices: tuple[Reduction, ...]) -> Se
 
 
 @cache
-def _distributions(classes: int) -> SearchStrategy[tuple[float, ...]]:
-    """Shares in quarters, which every format holds, that add up to 1."""
+def shares(classes: int, link: Link) -> SearchStrategy[tuple[float, ...]]:
+    """A soft label in quarters, which every format holds; for the softmax they add up to 1."""
+    if link is Link.SIGMOID:
+        return st.tuples(*[st.integers(0, 4).map(lambda i: i / 4)] * classes)
     drawn = st.tuples(*[st.integers(0, classes - 1)] * 4)
     return drawn.map(lambda quarters: tuple(quarters.count(k) / 4 for k in range(classes)))
-
-
-@cache
-def _shares(classes: int) -> SearchStrategy[tuple[float, ...]]:
-    """A share of each class by itself."""
-    return st.tuples(*[st.integers(0, 4).map(lambda i: i / 4)] * classes)
 
 
 @st.composite
 def softened(draw: DrawFn, batches: SearchStrategy[Case], link: Link) -> Case:
     """The cases with soft labels in the place of the index labels."""
     case = draw(batches)
-    rows = _shares(case.classes) if link is Link.SIGMOID else _distributions(case.classes)
-    return replace(case, target=tuple(draw(rows) for _ in case.target))
+    return replace(case, target=tuple(draw(shares(case.classes, link)) for _ in case.target))

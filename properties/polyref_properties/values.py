@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from itertools import pairwise
 
@@ -11,21 +12,22 @@ from hypothesis.strategies import SearchStrategy
 from polyref.case import Case
 from polyref.property import Context, Property
 from polyref.spec import Reduction, Weighting
-from polyref.subject.convention import Convention
-from polyref.subject.dialect import Dialect
-from polyref.verdict import Outcome, Verdict
+from polyref.verdict import Outcome, Verdict, shown
 from polyref_properties.checks import (
     PAPER,
     always,
     compare_gradients,
     compare_values,
+    family,
+    needs_admissible_epsilon,
     needs_gradient,
+    needs_hard_labels,
     over,
     total,
     total_tolerance,
     worse,
 )
-from polyref_properties.strategies import cases, raised_rows, single
+from polyref_properties.strategies import admissible_cases, cases, certain_rows, raised_rows, single
 
 
 def _any_cases(context: Context) -> SearchStrategy[Case]:
@@ -68,7 +70,17 @@ VALUE = Property(
     applies=always,
     strategy=_any_cases,
     check=_value_matches,
-    mutants=("log-of-softmax", "probability-clamped", "squared-term", "exp-without-max", "batch-mean-plus-samples"),
+    mutants=(
+        "log-of-softmax",
+        "probability-clamped",
+        "squared-term",
+        "exp-without-max",
+        "batch-mean-plus-samples",
+        "batch-mean-probability",
+        "predicted-probability",
+        "focal-factor-of-sigmoid",
+        "temperature-two",
+    ),
     formats="each",
     guided=True,
 )
@@ -83,18 +95,19 @@ GRADIENT = Property(
     applies=needs_gradient,
     strategy=_any_cases,
     check=_gradient_matches,
-    mutants=("polynomial-detached", "cross-entropy-detached", "probability-clamped", "mean-half-detached"),
+    mutants=(
+        "polynomial-detached",
+        "cross-entropy-detached",
+        "probability-clamped",
+        "mean-half-detached",
+        "focal-factor-detached",
+        "gradient-halved",
+        "gradient-clipped",
+        "wrong-predictions-reversed",
+    ),
     formats="each",
     guided=True,
 )
-
-
-def _admissible(_: Convention, dialect: Dialect) -> str | None:
-    """A subject whose epsilon can be chosen, or is no reason of its own for an interior minimum."""
-    if "epsilon" in dialect.settable or not dialect.known:
-        return None
-    below = [(j, e) for j, e in enumerate(dialect.spec.epsilon, start=1) if e < -1 / j]
-    return f"its epsilon_{below[0][0]}, {below[0][1]:g}, is below -1/{below[0][0]}" if below else None
 
 
 def _decreasing(case: Case, context: Context) -> Outcome:
@@ -148,11 +161,114 @@ DECREASING = Property(
     formula="Pt < Pt' implies l(Pt) >= l(Pt'), under every class weight",
     citation=f"{PAPER}, section 3: all coefficients 1/j + eps_j are at least zero",
     remedy="Multiply both parts by the class weight, so that the first coefficient is w (1 + epsilon) >= 0.",
-    applies=_admissible,
+    applies=needs_admissible_epsilon,
     strategy=raised_rows,
     check=_decreasing,
     mutants=("weight-on-cross-entropy-only", "sign-flipped", "negated"),
     effort=3,
 )
 
-LAWS = (VALUE, GRADIENT, DECREASING)
+
+# --- the range ----------------------------------------------------------------------------------------------------
+
+
+def _admissible_cases(context: Context) -> SearchStrategy[Case]:
+    return admissible_cases(context, rows=(1, 2))
+
+
+def _non_negative(case: Case, context: Context) -> Outcome:
+    truth = context.truth(case)
+    if truth.balls.value is None or all(map(math.isinf, truth.tolerance.value)):
+        return Outcome(Verdict.INCONCLUSIVE, 0.0)
+    seen = context.observe(case).value or ()
+    below = [0.0 if v >= 0 else over(v, t) for v, t in zip(seen, truth.tolerance.value, strict=True)]
+    i = max(range(len(below)), key=below.__getitem__)
+    return Outcome.of(
+        below[i],
+        "l >= 0",
+        f"l = {shown(seen[i])}",
+        f"The loss is {seen[i]:.6g}, although every eps_j is at least -1/j.",
+    )
+
+
+NON_NEGATIVE = Property(
+    id="non-negative",
+    theme="values",
+    statement="With eps_j >= -1/j for every j no coefficient of the series is negative, and so no loss is.",
+    formula="eps_j >= -1/j for every j implies l >= 0",
+    citation=f"{PAPER}, section 3: a sum of powers of x = 1 - Pt in [0, 1], with coefficients 1/j + eps_j",
+    remedy="Add epsilon * (1 - Pt) with its sign, under the weight of the cross-entropy, and return no negated loss.",
+    applies=needs_admissible_epsilon,
+    strategy=_admissible_cases,
+    check=_non_negative,
+    mutants=(
+        "negated",
+        "sign-flipped",
+        "weight-on-cross-entropy-only",
+        "epsilon-alone",
+        "log-probability-as-pt",
+        "class-mean-probability",
+    ),
+    effort=2,
+)
+
+
+def _zero_at_certainty(case: Case, context: Context) -> Outcome:
+    """Values and derivatives are zero up to the rounding of the subject's own law, and what is lawful there.
+
+    A value may be as large as its tolerance. A derivative may be as large as any of its row: that of the target is made
+    of 1 - Pt, and whatever is smaller has gone to zero.
+    """
+    own, lawful = context.truth(case), family(context.lawful(case))
+    if lawful.balls.value is None:
+        return Outcome(Verdict.INCONCLUSIVE, 0.0)
+    differentiable = context.convention.differentiable
+    seen = context.observe(case, gradient=differentiable)
+    (row,) = case.logits
+    lead = max(row) - min(row) if len(row) > 1 else 2 * abs(row[0])
+    left = [
+        ("l", v, tolerance + abs(float(lawful.value(i))))
+        for i, (v, tolerance) in enumerate(zip(seen.value or (), own.tolerance.value, strict=True))
+    ]
+    if differentiable and seen.gradient is not None:
+        reach = max(own.tolerance.gradient[0])
+        left += [(f"dl/dz_{k}", g, reach + abs(float(lawful.gradient(0, k)))) for k, g in enumerate(seen.gradient[0])]
+    if all(math.isinf(tolerance) for _, _, tolerance in left):
+        return Outcome(Verdict.INCONCLUSIVE, 0.0)
+    outcomes = [
+        Outcome.of(
+            over(observed, tolerance),
+            f"{name} -> 0",
+            f"{name} = {shown(observed)}",
+            f"Where the target is certain, at a lead of {lead:.4g}, {name} is {observed:.6g}: it does not go to zero.",
+        )
+        for name, observed, tolerance in left
+    ]
+    return worse(*outcomes)
+
+
+ZERO_AT_CERTAINTY = Property(
+    id="zero-at-certainty",
+    theme="values",
+    statement="A right answer that is certain costs nothing and moves nothing.",
+    formula="z_y - max of the others -> infinity implies l -> 0 and dl/dz -> 0",
+    citation=f"{PAPER}, section 3: the series has no term without a factor x = 1 - Pt",
+    remedy="Multiply epsilon by a power of 1 - Pt of the logits as they are: no constant, clamp or second softmax.",
+    applies=needs_hard_labels,
+    strategy=certain_rows,
+    check=_zero_at_certainty,
+    mutants=(
+        "epsilon-alone",
+        "terms-from-zero",
+        "polynomial-of-pt",
+        "class-mean-probability",
+        "softmax-twice",
+        "smoothing-slipped-in",
+        "probability-clamped",
+        "probabilities-rescaled",
+        "log-probability-as-pt",
+        "target-logit-detached",
+    ),
+)
+
+LAWS = (VALUE, GRADIENT, DECREASING, NON_NEGATIVE, ZERO_AT_CERTAINTY)

@@ -124,7 +124,22 @@ def test_our_losses_hold_every_law_on_every_backend(subject, seed, backend, monk
     "subject", [poly_binary_cross_entropy_with_logits, PolyBCEWithLogitsLoss], ids=lambda s: s.__name__
 )
 def test_our_binary_losses_hold_every_law_of_sigmoids(subject, seed):
-    holds_every_law(subject, seed, without={"gradient-sums-to-zero", "shift-invariance"})
+    holds_every_law(subject, seed, without=OF_SOFTMAX)
+
+
+#: Laws of one softmax over a row.
+OF_SOFTMAX = {"gradient-sums-to-zero", "shift-invariance"}
+OF_SOFTMAX |= {"classes-before-places", "impossible-classes", "infinite-logit-is-no-number"}
+
+
+#: Laws of what a plain function may lack: a gamma that can be chosen.
+NEED_MORE = {"gamma-zero-is-cross-entropy"}
+
+#: More of them: weights in a constructor, state that could be copied, a gamma below 1.
+NEED_MORE |= {"small-gamma-at-certainty", "deep-copy-is-the-same", "state-dict-carries-everything"}
+
+#: Laws that a subject keeps by raising an exception too, in every case perhaps.
+MAY_REFUSE = {"row-without-a-batch"}
 
 
 def holds_every_law(subject, seed, without=frozenset()):
@@ -132,13 +147,15 @@ def holds_every_law(subject, seed, without=frozenset()):
     dialect = identify(runner)
     assert dialect.known
     results = list(findings(runner, dialect, Options(profile="quick", seed=seed)))
-    assert {r.law.id for r in results if r.found is not None} == set(LAWS) - without
+    asked = {r.law.id for r in results if r.found is not None}
+    assert set(LAWS) - without - NEED_MORE <= asked <= set(LAWS) - without
     for r in results:
-        if r.law.id in without:
+        if r.law.id not in asked:
             continue
-        assert r.found.verdict is Verdict.HOLDS, (r.law.id, r.format.name, r.found)
+        refused = r.law.id in MAY_REFUSE and r.found.verdict is Verdict.INCONCLUSIVE
+        assert refused or r.found.verdict is Verdict.HOLDS, (r.law.id, r.format.name, r.found)
         assert r.found.worst_ratio <= 1
-        assert r.found.examples > 10
+        assert r.found.examples >= r.law.examples(11)
 
 
 #: Right results at the edge of a format once seen outside the tolerance, or that a change could move there.
