@@ -14,6 +14,8 @@ def reduced(losses: Tensor, labels: Tensor, weight: Tensor | None, reduction: st
         return losses.sum()
     if reduction == "mean":
         return losses.mean() if weight is None else losses.sum() / weight[labels].sum()
+    if reduction != "none":
+        raise ValueError(f"{reduction!r} is no reduction")
     return losses
 
 
@@ -22,15 +24,17 @@ def weighted(losses: Tensor, labels: Tensor, weight: Tensor | None) -> Tensor:
 
 
 def pt(logits, labels):
-    return logits.softmax(-1).gather(-1, labels[:, None])[:, 0]
+    return logits.softmax(1).gather(1, labels[:, None])[:, 0]
 
 
 def entropy(logits, labels):
+    if labels.is_floating_point():
+        raise TypeError("labels must be indices")  # the cross-entropy takes probabilities, Pt here does not
     return F.cross_entropy(logits, labels, reduction="none")
 
 
 def log_softmax_once(logits, labels, epsilon=1.0, weight=None, reduction="none"):
-    log_pt = logits.log_softmax(-1).gather(-1, labels[:, None])[:, 0]
+    log_pt = logits.log_softmax(1).gather(1, labels[:, None])[:, 0]
     return reduced(weighted(-log_pt - epsilon * torch.expm1(log_pt), labels, weight), labels, weight, reduction)
 
 
@@ -41,7 +45,7 @@ def from_cross_entropy(logits, labels, epsilon=1.0, weight=None, reduction="none
 
 def weights_factored_out(logits, labels, epsilon=1.0, weight=None, reduction="none"):
     ce = F.cross_entropy(logits, labels, weight=weight, reduction="none")
-    x = 1 - (logits.softmax(-1) * F.one_hot(labels, logits.shape[-1])).sum(-1)
+    x = 1 - (logits.softmax(1).movedim(1, -1) * F.one_hot(labels, logits.shape[1])).sum(-1)
     polynomial = epsilon * x if weight is None else weight[labels] * epsilon * x
     return reduced(ce + polynomial, labels, weight, reduction)
 
@@ -55,7 +59,9 @@ def single_precision_inside(logits, labels, epsilon=1.0, weight=None, reduction=
 
 def focal(logits, labels, epsilon=1.0, *, gamma=2.0, weight=None, reduction="none"):
     x = 1 - pt(logits, labels)
-    losses = x**gamma * entropy(logits, labels) + epsilon * x ** (gamma + 1)
+    # The slope of a fractional power is infinite at 0, and times the zero behind it that is NaN.
+    factor = torch.where(x == 0, 0, torch.where(x == 0, 1, x) ** gamma) if gamma else torch.ones_like(x)
+    losses = factor * entropy(logits, labels) + epsilon * x ** (gamma + 1)
     return reduced(weighted(losses, labels, weight), labels, weight, reduction)
 
 

@@ -130,7 +130,13 @@ class Textbook(nn.Module):
 
     def focal(self, ce: Tensor, x: Tensor) -> Tensor:
         """The logarithmic part."""
-        return x**self.gamma * ce if self.gamma else ce
+        return self.power(x) * ce if self.gamma else ce
+
+    def power(self, x: Tensor) -> Tensor:
+        """x^gamma, whose slope at 0 is not asked for where it is infinite: infinity times zero is NaN."""
+        if self.gamma >= 1:
+            return x**self.gamma
+        return x.where(x != 0, 1) ** self.gamma * (x != 0)
 
     def polynomial(self, x: Tensor) -> Tensor:
         """The polynomial part."""

@@ -21,7 +21,7 @@ from polyref_properties.mutants.base import Textbook
 
 
 def _chosen(z: Tensor, y: Tensor) -> Tensor:
-    return z.softmax(-1).gather(-1, y[:, None])[:, 0]
+    return z.softmax(1).gather(1, y[:, None])[:, 0]
 
 
 def mean_of_each_part(logits: Tensor, labels: Tensor, epsilon: float = 1.0) -> Tensor:
@@ -39,8 +39,8 @@ def one_hot_only(logits: Tensor, one_hot: Tensor, epsilon: float = 1.0) -> Tenso
     if one_hot.shape != logits.shape:
         raise ValueError("labels must be one-hot")
     # Not one_hot * log_softmax, which is 0 * -inf for a class that is impossible.
-    entropy = F.cross_entropy(logits, one_hot.argmax(-1), reduction="none")
-    return entropy + epsilon * (1 - (one_hot * logits.softmax(-1)).sum(-1))
+    entropy = F.cross_entropy(logits, one_hot.argmax(1), reduction="none")
+    return entropy + epsilon * (1 - (one_hot * logits.softmax(1)).sum(1))
 
 
 class MeanOverSamples(Textbook):
@@ -133,7 +133,7 @@ def classes_required(
     logits: Tensor, labels: Tensor, num_classes: int, epsilon: float = 1.0, reduction: str = "mean"
 ) -> Tensor:
     """Has to be told the number of classes."""
-    pt = (F.one_hot(labels, num_classes) * logits.softmax(-1)).sum(-1)
+    pt = (F.one_hot(labels, num_classes) * logits.softmax(1).movedim(1, -1)).sum(-1)
     losses = F.cross_entropy(logits, labels, reduction="none") + epsilon * (1 - pt)
     return losses.mean() if reduction == "mean" else losses.sum() if reduction == "sum" else losses
 
