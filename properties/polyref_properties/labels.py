@@ -171,7 +171,6 @@ SMOOTHING = Property(
         "smoothing-of-indices-only",
         "soft-weight-of-the-likeliest",
     ),
-    effort=2,
 )
 
 

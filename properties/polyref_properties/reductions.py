@@ -100,7 +100,6 @@ AGREE = Property(
         "weight-twice-in-the-mean",
         "polynomial-mean-over-samples",
     ),
-    effort=2,
 )
 
 

@@ -191,7 +191,6 @@ SCALE = Property(
         "weight-twice-in-the-mean",
         "polynomial-mean-over-samples",
     ),
-    effort=2,
 )
 
 
