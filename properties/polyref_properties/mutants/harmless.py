@@ -135,9 +135,9 @@ def classes_required(
     """Has to be told the number of classes."""
     pt = (F.one_hot(labels, num_classes) * logits.softmax(1).movedim(1, -1)).sum(-1)
     losses = F.cross_entropy(logits, labels, reduction="none") + epsilon * (1 - pt)
-    if reduction == "none":
-        return losses
-    return {"mean": torch.mean, "sum": torch.sum}[reduction](losses)
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(f"{reduction!r} is no reduction")
+    return losses.mean() if reduction == "mean" else losses.sum() if reduction == "sum" else losses
 
 
 def poly_list(logits: Tensor, labels: Tensor, epsilons: Sequence[float] = (1.0, 0.5)) -> Tensor:
