@@ -66,6 +66,7 @@ class Response:
         rescale: r, the factor on Pt inside the polynomial; 1 but for the rescaled law.
         epsilon: eps_1, ..., eps_N.
         gamma: the focal exponent, at least 0.
+        before_alpha: what A is without alpha, where there is one; else 0. It changes no exact result.
     """
 
     log_weight: Fraction
@@ -73,6 +74,7 @@ class Response:
     rescale: Fraction
     epsilon: tuple[Fraction, ...]
     gamma: Fraction
+    before_alpha: Fraction = Fraction(0)
 
     @cached_property
     def coefficients(self) -> tuple[Fraction, ...]:
@@ -181,9 +183,10 @@ class Spec:
         Raises:
             UsageError: for the rescaled law with weights whose mean is zero.
         """
-        log_weight = weight
+        log_weight, before_alpha = weight, Fraction(0)
         poly_weight = weight if self.weighting is Weighting.BOTH else Fraction(1)
         if self.alpha is not None:
+            before_alpha = weight
             log_weight *= Fraction(self.alpha) if positive else 1 - Fraction(self.alpha)
         rescale = Fraction(1)
         if self.weighting is Weighting.RESCALED_P:
@@ -191,7 +194,7 @@ class Spec:
                 raise UsageError("the weights have mean 0, and the rescaled law divides by it: give other weights")
             rescale = weight / mean_weight
         epsilon = () if self.mixed else tuple(Fraction(e) for e in self.epsilon)
-        return Response(log_weight, poly_weight, rescale, epsilon, Fraction(self.gamma))
+        return Response(log_weight, poly_weight, rescale, epsilon, Fraction(self.gamma), before_alpha)
 
     @property
     def mixed(self) -> bool:

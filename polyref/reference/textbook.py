@@ -187,6 +187,9 @@ def _loss(response: Response, pt: arb, x: arb, nll: arb, ar: Arithmetic) -> arb:
     if response.log_weight:
         log = ar.checked(nll) if gamma == 0 else ar.mul(focal, ar.checked(nll))
         parts.append(log if response.log_weight == 1 else ar.checked(ar.mul(log_factor(response, ar), log)))
+        _check_before_alpha(response, log, ar)
+    else:
+        ar.checked(nll)  # 0 times a logarithm that has overflowed is NaN
     terms = []
     for j, eps in enumerate(response.epsilon, start=1):
         if response.rescale == 1:
@@ -215,6 +218,9 @@ def _slopes(response: Response, pt: arb, x: arb, nll: arb, ar: Arithmetic) -> tu
             lower = ar.mul(ar.parameter(gamma), ar.power(x, gamma - 1))
             # The backward multiplies by the weight first, which may overflow where the value itself does not.
             towards_pt.append(-ar.mul(ar.checked(ar.mul(factor, ar.checked(nll))), lower))
+            _check_before_alpha(response, nll, ar)
+    elif gamma:
+        ar.checked(nll)
     for j, eps in enumerate(response.epsilon, start=1):
         if not response.poly_weight:
             break
@@ -231,6 +237,12 @@ def _slopes(response: Response, pt: arb, x: arb, nll: arb, ar: Arithmetic) -> tu
             lower = ar.mul(ar.parameter(gamma), ar.power(x, gamma - 1))
             towards_pt.append(-ar.mul(ar.mul(weight, ar.whole_power(y, j)), lower))
     return ar.checked(slope_log), ar.checked(ar.sum(towards_pt)) if towards_pt else arb(0)
+
+
+def _check_before_alpha(response: Response, log: arb, ar: Arithmetic) -> None:
+    """The weight may come before alpha, and its product with the logarithm overflow where that with both does not."""
+    if response.before_alpha not in (0, 1):
+        ar.checked(ar.mul(rational(response.before_alpha), log))
 
 
 def log_factor(response: Response, ar: Arithmetic) -> arb:

@@ -87,7 +87,10 @@ def over(error: Fraction | float, tolerance: float) -> float:
         return 0.0
     if error == 0:
         return 0.0
-    return float(abs(Fraction(error)) / Fraction(tolerance)) if tolerance else math.inf
+    try:
+        return float(abs(Fraction(error)) / Fraction(tolerance)) if tolerance else math.inf
+    except OverflowError:
+        return math.inf
 
 
 def rational(value: Enclosure | float) -> Fraction:

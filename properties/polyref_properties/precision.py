@@ -16,7 +16,7 @@ from polyref.subject.convention import Convention
 from polyref.subject.dialect import Dialect
 from polyref.verdict import Outcome, Verdict, shown
 from polyref_properties.checks import measured, worse
-from polyref_properties.strategies import EVERY, cases, without_zero_weights
+from polyref_properties.strategies import EVERY, cases
 
 _SIXTEEN_BITS = (BINARY16, BFLOAT16)
 _UNDECIDED = Outcome(Verdict.INCONCLUSIVE, 0.0)
@@ -36,7 +36,7 @@ def _narrow_cases(context: Context) -> SearchStrategy[Case]:
         for fmt in _SIXTEEN_BITS
         if fmt.name in context.convention.formats
     ]
-    return st.one_of(drawn).map(lambda case: without_zero_weights(replace(case, format=context.format)))
+    return st.one_of(drawn).map(lambda case: replace(case, format=context.format))
 
 
 def _follows(case: Case, context: Context) -> Outcome:

@@ -28,7 +28,7 @@ from polyref_properties.checks import (
     needs_softmax,
     worse,
 )
-from polyref_properties.strategies import BENIGN, EVERY, cases, logits, without_zero_weights
+from polyref_properties.strategies import BENIGN, EVERY, cases, logits
 
 _MAXIMUM = (
     "Blanchard, Higham, Higham, Accurately computing the log-sum-exp and softmax functions, IMA J. Numer. Anal. 2021"
@@ -59,7 +59,7 @@ def _at_the_ends(draw: DrawFn, context: Context) -> Case:
     case = draw(cases(context, kinds=("eighths",), rows=(1, 3)))
     number = _extremes(context.format)
     rows = tuple(tuple(draw(number) for _ in row) for row in case.logits)
-    return without_zero_weights(replace(case, logits=rows))
+    return replace(case, logits=rows)
 
 
 def _largest(case: Case, context: Context) -> Outcome:
@@ -108,7 +108,7 @@ def _tied(draw: DrawFn, context: Context) -> Case:
     at = draw(st.integers(0, case.classes - 1))
     turned = [(at + k) % case.classes for k in range(others)]
     row = tuple(z if k in turned else same for k, z in enumerate(row))
-    return without_zero_weights(replace(case, logits=(row,)))
+    return replace(case, logits=(row,))
 
 
 def _ties(case: Case, context: Context) -> Outcome:

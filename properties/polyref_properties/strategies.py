@@ -164,11 +164,6 @@ def cases(
     return Case(spec, fmt, batch, target, weight)
 
 
-def without_zero_weights(case: Case) -> Case:
-    """The case with ones in the place of zeros: zero times a loss that leaves the format's range is NaN."""
-    return case if case.weight is None else replace(case, weight=tuple(w or 1.0 for w in case.weight))
-
-
 def single(case: Case, i: int) -> Case:
     """Row ``i`` of a case as a case of its own."""
     return replace(case, logits=(case.logits[i],), target=(case.target[i],))

@@ -10,11 +10,12 @@ import right
 
 from polyref.audit import AUDITED, PROFILES, Options, findings
 from polyref.case import Case
-from polyref.formats import BINARY64, Format, named
+from polyref.formats import BINARY16, BINARY32, BINARY64, Format, named
+from polyref.gallery.onehot import Poly1FocalLoss
 from polyref.nn import PolyBCEWithLogitsLoss, PolyCrossEntropyLoss, PolyFocalLoss, backends
 from polyref.nn.functional import poly_binary_cross_entropy_with_logits, poly_cross_entropy
 from polyref.property import Context, Property, check, search
-from polyref.spec import Spec
+from polyref.spec import Reduction, Spec
 from polyref.subject.dialect import WHOLE_LOSS
 from polyref.subject.identify import identify
 from polyref.subject.local import LocalSubject
@@ -130,6 +131,7 @@ def test_our_binary_losses_hold_every_law_of_sigmoids(subject, seed):
 #: Laws of one softmax over a row.
 OF_SOFTMAX = {"gradient-sums-to-zero", "shift-invariance"}
 OF_SOFTMAX |= {"classes-before-places", "impossible-classes", "infinite-logit-is-no-number"}
+OF_SOFTMAX |= {"impossible-class-changes-nothing", "two-class-softmax-is-sigmoid"}
 
 
 #: Laws of what a plain function may lack: a gamma that can be chosen.
@@ -137,6 +139,10 @@ NEED_MORE = {"gamma-zero-is-cross-entropy"}
 
 #: More of them: weights in a constructor, state that could be copied, a gamma below 1.
 NEED_MORE |= {"small-gamma-at-certainty", "deep-copy-is-the-same", "state-dict-carries-everything"}
+
+#: And soft labels, label smoothing, an ignore_index, index labels.
+NEED_MORE |= {"one-hot-equals-index", "soft-target-is-the-expectation", "smoothing-is-a-soft-target"}
+NEED_MORE |= {"ignored-rows-count-for-nothing", "label-out-of-range-is-an-error", "weights-follow-the-module"}
 
 #: Laws that a subject keeps by raising an exception too, in every case perhaps.
 MAY_REFUSE = {"row-without-a-batch"}
@@ -175,6 +181,22 @@ def test_what_a_textbook_backward_overflows_on_is_no_violation(law, fmt, logits,
     dialect = replace(WHOLE_LOSS, settable=frozenset({"epsilon", "gamma", "weight"}))
     case = Case(Spec(epsilon=(1.0,), gamma=gamma), named(fmt), logits, (0, 0), weight)
     assert check(LAWS[law], case, Context(runner, dialect, named(fmt))).verdict is Verdict.HOLDS
+
+
+def test_zero_times_a_logarithm_that_overflows_is_no_violation():
+    case = Case(Spec(), BINARY32, ((BINARY32.largest, -BINARY32.largest),), (1,), (0.5, 0.0))
+    context = Context(LocalSubject(textbook), CLAIMED, BINARY32)
+    assert check(LAWS["value-matches-the-reference"], case, context).verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_weight_may_come_before_alpha():
+    """1024 times the logarithm is no number of binary16, and with alpha it is one."""
+    runner = LocalSubject(Poly1FocalLoss)
+    dialect = identify(runner)
+    spec = replace(dialect.spec, reduction=Reduction.NONE)
+    case = Case(spec, BINARY16, ((0.0, -65.5),), (1,), (0.5, 1024.0))
+    context = Context(runner, dialect, BINARY16)
+    assert check(LAWS["value-matches-the-reference"], case, context).verdict is Verdict.INCONCLUSIVE
 
 
 def test_every_mutant_is_rejected_by_a_law():

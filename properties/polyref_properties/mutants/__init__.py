@@ -65,6 +65,7 @@ class Mutant:
         kind: what sort of thing is wrong.
         convention: how it is called.
         claims: the law that it is held to.
+        right_in: names of the formats in which nothing is wrong with it.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Mutant:
     kind: Kind = "semantic"
     convention: Convention = CONVENTION
     claims: Dialect = CLAIMED
+    right_in: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
