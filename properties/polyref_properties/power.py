@@ -16,6 +16,7 @@ from polyref.case import Case
 from polyref.grades import REGIMES, regime_of
 from polyref.reference.ball import Balls
 from polyref.reference.model import reference_for
+from polyref.spec import Reduction
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Event:
 
 def _row(case: Case, i: int) -> Balls:
     """The exact result of one row alone, unreduced and unweighted."""
-    spec = replace(case.spec, reduction="none")
+    spec = replace(case.spec, reduction=Reduction.NONE)
     return reference_for(replace(case, spec=spec, logits=(case.logits[i],), target=(case.target[i],), weight=None))
 
 
