@@ -48,10 +48,12 @@ class Distribution:
         distance, rest = difference(highest, z)
         e = (-distance).exp()
         e = e - e * rest
-        others = sums_of_others(e, top)
+        others = e.scatter(1, top, 0.0).sum(1, keepdim=True)
         total = e.sum(1, keepdim=True)
-        log = distance + others.gather(1, top).log1p() + 0 * total  # a row with +inf is NaN in every class
-        return cls(top, e, e / total, others / total, log)
+        p = e / total
+        log = distance + others.log1p() + 0 * total  # a row with +inf is NaN in every class
+        # Only the likeliest class can have a p above 1/2: for the others 1 - p cancels nothing.
+        return cls(top, e, p, (1 - p).scatter(1, top, others / total), log)
 
 
 def difference(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
