@@ -220,7 +220,9 @@ def _slopes(response: Response, pt: arb, x: arb, nll: arb, ar: Arithmetic) -> tu
             towards_pt.append(-ar.mul(ar.checked(ar.mul(factor, ar.checked(nll))), lower))
             _check_before_alpha(response, nll, ar)
     elif gamma:
-        ar.checked(nll)
+        # A weight of zero times what is unbounded, or has overflowed, is NaN in a product and in this one too.
+        lower = ar.mul(ar.parameter(gamma), ar.power(x, gamma - 1))
+        towards_pt.append(ar.mul(arb(0), ar.mul(ar.checked(nll), lower)))
     for j, eps in enumerate(response.epsilon, start=1):
         if not response.poly_weight:
             break
