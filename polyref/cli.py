@@ -42,6 +42,7 @@ def _whole(_: Any, tokens: Sequence[Any]) -> int:
 Text = Annotated[str, Parameter(allow_leading_hyphen=True)]
 Numbers = Annotated[str | None, Parameter(allow_leading_hyphen=True)]
 Overrides = Annotated[tuple[str, ...], Parameter(consume_multiple=False, negative="", show_default=False)]
+Repeated = Annotated[tuple[str, ...], Parameter(consume_multiple=False, negative="", show_default=False)]
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 Whole = Annotated[int, Parameter(converter=_whole, allow_leading_hyphen=True)]
 
@@ -254,6 +255,90 @@ def gallery(
     from polyref.gallery.run import run  # noqa: PLC0415
 
     return run(out, profile=profile, jobs=jobs)
+
+
+@app.command
+def properties(id: str | None = None, /, *, json: Flag = False) -> int:
+    """The laws by theme; with an ID, all about one law and a violation of it, produced on the spot.
+
+    Parameters
+    ----------
+    id
+        The law's id.
+    json
+        Print JSON.
+    """
+    from polyref import explain  # noqa: PLC0415
+    from polyref.report import laws as page  # noqa: PLC0415
+
+    found = explain.listing() if id is None else explain.explanation(id)
+    if json:
+        print(page.as_json(found))
+    elif isinstance(found, page.Laws):
+        page.show_all(found, screen.Screen())
+    else:
+        page.show(found, screen.Screen())
+    return 0
+
+
+@app.command
+def selftest(
+    *,
+    law: Repeated = (),
+    mutant: Repeated = (),
+    format: Repeated = (),
+    seed: Whole = 0,
+    examples: Whole | None = None,
+    jobs: Whole | None = None,
+    json: Path | None = None,
+    html: Path | None = None,
+) -> int:
+    """Try every law on every mutant, a wrong implementation, and on every harmless variant, in every format.
+
+    Exit codes: 0 every kill that is due happened and nobody who is right was accused; 1 otherwise; 2 usage, or a law
+    that raises; 3 nothing was measured.
+
+    Parameters
+    ----------
+    law
+        The id of a law; may be given again. All of them by default.
+    mutant
+        The name of a mutant; may be given again. All of them by default, and the harmless variants with them.
+    format
+        The name of a format; may be given again. By default binary64, binary32, binary16 and bfloat16.
+    seed
+        The same seed gives the same document, but for times.
+    examples
+        How many cases of a law each mutant is tried with at most; 25 by default.
+    jobs
+        How many processes work; by default one for each processor.
+    json
+        Write the document to this file.
+    html
+        Write the page with the kill matrix to this file.
+    """
+    from polyref.report import files, selftest_html, selftest_terminal  # noqa: PLC0415
+    from polyref.report import selftest as document  # noqa: PLC0415
+    from polyref.selftest import run as st  # noqa: PLC0415
+
+    for path in (json, html):
+        if path is not None:
+            files.check_writable(path)
+    options = st.Options(
+        laws=law,
+        mutants=mutant,
+        formats=st.formats_named(format),
+        seed=seed,
+        examples=st.EXAMPLES if examples is None else examples,
+        jobs=st.Options.jobs if jobs is None else jobs,
+    )
+    found = st.selftest(options)
+    if json is not None:
+        document.write(found, json)
+    if html is not None:
+        selftest_html.write(found, html)
+    selftest_terminal.render(found, screen.Screen())
+    return found.exit_code
 
 
 @app.command(name="build-native")
