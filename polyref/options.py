@@ -13,7 +13,7 @@ from polyref.subject.client import DEFAULT_LIMITS, Limits
 Profile = Literal["quick", "default", "long"]
 
 #: (examples of each law and format, graded rows of each regime) by profile.
-PROFILES: dict[Profile, tuple[int, int]] = {"quick": (15, 12), "default": (40, 50), "long": (2000, 1000)}
+PROFILES: dict[Profile, tuple[int, int]] = {"quick": (15, 12), "default": (25, 50), "long": (2000, 1000)}
 
 #: How many cases a guided law spends on climbing to its worst one, by profile.
 CLIMBS: dict[Profile, int] = {"quick": 0, "default": 0, "long": 600}

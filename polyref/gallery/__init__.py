@@ -56,6 +56,55 @@ class Entry:
 
 _WEIGHT_BOTH = "weight the added term too: CE + weight[labels] * epsilon * (1 - pt)"
 
+
+def _unweighted_term(remedy: str) -> tuple[Defect, ...]:
+    """What follows from an added term that the class weight does not multiply, beside what eps = -1 leaves."""
+    found = (
+        ("weight-multiplies-the-whole-loss", "The class weight multiplies one part of the loss."),
+        ("zero-weight-row-is-zero", "A class of weight 0 still has a loss and a gradient, those of the added term."),
+        ("scale-of-the-weights", "Twice the weights do not make twice the loss."),
+        ("non-negative", "At eps = -1 the loss of a class with a small weight is negative."),
+    )
+    return tuple(Defect(law, summary, remedy) for law, summary in found)
+
+
+#: What follows from weights that are a plain attribute of the module.
+_NO_BUFFER = Defect(
+    "state-dict-carries-everything",
+    "The weights are a plain attribute: a state_dict does not hold them, and a reloaded model trains with others.",
+    'keep them with self.register_buffer("weight", weight)',
+)
+_STAYS_BEHIND = Defect(
+    "weights-follow-the-module",
+    "The weights are a plain attribute and stay behind when the module is moved to another dtype or device.",
+    'keep them with self.register_buffer("weight", weight)',
+)
+_ANY_REDUCTION = Defect(
+    "unknown-reduction-is-an-error",
+    "A reduction of an unknown name is taken for one of the known ones.",
+    "raise ValueError for a name that is none, mean or sum",
+)
+_CLASSES_LAST = Defect(
+    "classes-before-places",
+    "The classes are looked for along the last dimension, so logits (N, C, d) give other numbers in silence.",
+    "take softmax and gather along dimension 1, or refuse what is not (N, C)",
+)
+_SMALL_GAMMA = Defect(
+    "small-gamma-at-certainty",
+    "For 0 < gamma < 1 the gradient at Pt = 1 is NaN: an infinite slope of x^gamma times zero.",
+    "put a positive number in the place of x = 0 before the power is taken",
+)
+_WIDER = Defect(
+    "dtype-is-kept",
+    "Sixteen-bit logits give a loss in float32, as a table made within is in float32.",
+    "make tensors with the dtype and on the device of the logits",
+)
+_COEFFICIENT = Defect(
+    "coefficient-j-is-one-over-j-plus-eps",
+    "Under a class weight w the coefficient of x over w is not 1 + eps.",
+    _WEIGHT_BOTH,
+)
+
 ENTRIES: tuple[Entry, ...] = (
     Entry(
         id="onehot-cross-entropy",
@@ -76,6 +125,17 @@ ENTRIES: tuple[Entry, ...] = (
                 "At eps = -1 the loss of a class with w < 1 has its minimum at Pt = w, and training stops there.",
                 _WEIGHT_BOTH,
             ),
+            *_unweighted_term(_WEIGHT_BOTH),
+            _COEFFICIENT,
+            Defect(
+                "gradient-signs",
+                "At eps = -1 and Pt > w a step against the gradient makes the target less likely.",
+                _WEIGHT_BOTH,
+            ),
+            _NO_BUFFER,
+            _STAYS_BEHIND,
+            _ANY_REDUCTION,
+            _CLASSES_LAST,
         ),
         exit_code=1,
     ),
@@ -97,6 +157,15 @@ ENTRIES: tuple[Entry, ...] = (
                 "At eps = -1 the loss of an element with alpha_t w < 1 has its minimum before Pt = 1.",
                 "weight the added term too: alpha_t * weight * epsilon * (1 - pt) ** (gamma + 1)",
             ),
+            *_unweighted_term("weight the added term too: alpha_t * weight * epsilon * (1 - pt) ** (gamma + 1)"),
+            Defect(
+                "gradient-signs",
+                "At eps = -1 and alpha_t w < 1 a step against the gradient makes the target less likely.",
+                "weight the added term too: alpha_t * weight * epsilon * (1 - pt) ** (gamma + 1)",
+            ),
+            _NO_BUFFER,
+            _ANY_REDUCTION,
+            _SMALL_GAMMA,
         ),
         exit_code=1,
     ),
@@ -119,6 +188,17 @@ ENTRIES: tuple[Entry, ...] = (
                 "At eps = -1 and mu < 1 the loss of every class has its minimum at Pt = mu.",
                 _WEIGHT_BOTH + ", and leave the probabilities as they are",
             ),
+            *_unweighted_term(_WEIGHT_BOTH + ", and leave the probabilities as they are"),
+            _COEFFICIENT,
+            Defect(
+                "zero-at-certainty",
+                "The constant eps (1 - w / mu) stays in the loss of a certain prediction.",
+                _WEIGHT_BOTH + ", and leave the probabilities as they are",
+            ),
+            _NO_BUFFER,
+            _STAYS_BEHIND,
+            _ANY_REDUCTION,
+            _CLASSES_LAST,
         ),
         exit_code=1,
     ),
@@ -145,6 +225,21 @@ ENTRIES: tuple[Entry, ...] = (
                 "At eps = -1 the gradient is that of -x, the first term's own.",
                 "call F.cross_entropy(logits, labels) on the tensors themselves",
             ),
+            *(
+                Defect(
+                    law,
+                    "Only the polynomial is differentiated.",
+                    "call F.cross_entropy(logits, labels) on the tensors themselves",
+                )
+                for law in ("gradient-signs", "second-derivative-matches-the-reference", "largest-logits", "ties")
+            ),
+            Defect(
+                "impossible-classes",
+                "Only the polynomial is differentiated.",
+                "call F.cross_entropy(logits, labels) on the tensors themselves",
+            ),
+            _WIDER,
+            _CLASSES_LAST,
         ),
         exit_code=1,
     ),
@@ -162,6 +257,9 @@ ENTRIES: tuple[Entry, ...] = (
                 "wrong index or raises.",
                 "keep the gathered alphas in a local variable",
             ),
+            _SMALL_GAMMA,
+            _WIDER,
+            _CLASSES_LAST,
         ),
         exit_code=1,
     ),
@@ -193,6 +291,31 @@ ENTRIES: tuple[Entry, ...] = (
                 "The sigmoid part changes when a constant is added to all logits.",
                 "use the softmax probability of the target in both parts",
             ),
+            *(
+                Defect(
+                    law,
+                    "The polynomial is a mean over sigmoids and no power of the softmax's x.",
+                    "use the softmax probability of the target in both parts, and alpha on both",
+                )
+                for law in (
+                    "coefficient-j-is-one-over-j-plus-eps",
+                    "focal-exponent-is-gamma-plus-j",
+                    "impossible-class-changes-nothing",
+                    "two-class-softmax-is-sigmoid",
+                    "weight-multiplies-the-whole-loss",
+                )
+            ),
+            *(
+                Defect(
+                    law,
+                    "At eps = -1 the polynomial outweighs the focal part.",
+                    "use the softmax probability of the target in both parts, and alpha on both",
+                )
+                for law in ("non-negative", "gradient-signs")
+            ),
+            _SMALL_GAMMA,
+            _WIDER,
+            _CLASSES_LAST,
         ),
         exit_code=1,
     ),

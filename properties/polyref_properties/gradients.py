@@ -193,7 +193,7 @@ SIGNS = Property(
         "polynomial-of-pt",
         "entropy-of-the-prediction",
     ),
-    effort=2,
+    effort=4,
 )
 
 

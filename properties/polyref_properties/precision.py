@@ -83,7 +83,7 @@ FOLLOWS = Property(
     strategy=_narrow_cases,
     check=_follows,
     mutants=("scaled-up", "exp-without-max-in-half", "denormals-flushed"),
-    effort=2,
+    effort=4,
 )
 
 LAWS = (FOLLOWS,)
