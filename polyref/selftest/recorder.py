@@ -100,10 +100,13 @@ class Recorder:
         return self.subject.environment()
 
     def observe(self, case: Case, *, gradient: bool = True, twice: bool = False, manner: Manner = PLAIN) -> Observation:
-        """Ask the subject, or remember; the same call draws the same numbers, if any."""
+        """Ask the subject, or remember; a call draws the same numbers, if any, unless it is repeated, as in an audit."""
         asked = Asked(case, gradient, twice, manner)
         if self._given == len(self.answers):
-            torch.default_generator.manual_seed(0)
+            again = 0
+            while again < len(self.answers) and self.answers[-1 - again][0] == asked:
+                again += 1
+            torch.default_generator.manual_seed(again)
             self.answers.append((asked, self.subject.observe(case, gradient=gradient, twice=twice, manner=manner)))
         known, seen = self.answers[self._given]
         assert known == asked, "a check asks the same when it is answered the same"

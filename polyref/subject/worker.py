@@ -105,10 +105,13 @@ def serve(pipes: Pipes) -> None:
         return
     import torch  # noqa: PLC0415 -- see _opened
 
+    before, again = b"", 0
     for line in lines:
         request = wire.decode(line)
         case = wire.unpack_case(request["case"])
-        torch.default_generator.manual_seed(0)  # the same case draws the same numbers, if any
+        # The same case draws the same numbers, if any, but for one that is asked twice in a row: chance is to be seen.
+        before, again = line, again + 1 if line == before else 0
+        torch.default_generator.manual_seed(again)
         manner = Manner.from_json(request["manner"]) if "manner" in request else PLAIN
         observation = subject.observe(case, gradient=request["gradient"], twice=request["twice"], manner=manner)
         if observation.error is not None and says_no_memory(observation.error):
