@@ -62,14 +62,16 @@ def findings(runner: Runner, dialect: Dialect, options: Options) -> Iterator[Res
     """Every law's verdict on a subject, as each is reached."""
     examples, _ = PROFILES[options.profile]
     formats = audited_formats(runner.convention, options)
-    # A format that the subject does not compute in would show its lost digits in every law: two laws say it once.
-    computed = [f for f in formats if dialect.precision is None or f.precision <= dialect.precision]
+    # A format that the subject does not compute in would show its lost digits in every law: the two that are about
+    # the size of the error, which are the guided ones, say it once.
+    computed = [f for f in formats if dialect.precision is None or f.precision <= dialect.precision] or formats
     for law in load_properties():
         reason = objection(law, runner.convention, dialect)
         if reason is not None:
             yield Result(law, formats[0], None, reason)
             continue
-        for fmt in formats if law.formats == "each" else (computed or formats)[:1]:
+        asked = formats if law.guided else computed
+        for fmt in asked if law.formats == "each" else computed[:1]:
             context = Context(runner, dialect, fmt)
             climbs = CLIMBS[options.profile]
             found = search(law, context, examples=law.examples(examples), seed=options.seed, climbs=climbs)

@@ -42,7 +42,7 @@ def finding(target: str, result: Result, dialect: Dialect, options: Options) -> 
         "device": "cpu",
     }
     if found is None or found.outcome is None or found.case is None:
-        why = result.reason or "no case that was tried could tell: the subject refused it, or no rounding error is bounded"
+        why = result.reason or "no case that was tried could tell: it was refused, or the rounding model bounds nothing"
         return doc.Finding(
             **common,
             verdict="not_applicable" if found is None else "inconclusive",
