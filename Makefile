@@ -4,11 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: audit test lint bench clean
+.PHONY: audit selftest test lint bench clean
 .DELETE_ON_ERROR:
 
 audit: $(READY) ## audit polyref.nn and the gallery; documents and an index under reports/
 	$(BIN)/polyref gallery
+
+selftest: $(READY) ## every law against every mutant and harmless variant; the document and the kill matrix under reports/selftest/
+	$(BIN)/polyref selftest --json reports/selftest/selftest.json --html reports/selftest/selftest.html
 
 test: $(READY) ## the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist worksteal

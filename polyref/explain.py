@@ -43,8 +43,8 @@ def explanation(law_id: str) -> doc.Explanation:
     """
     known = {law.id: law for law in load_properties()}
     if law_id not in known:
-        near = difflib.get_close_matches(law_id, known, n=3, cutoff=0.3)
-        raise UsageError(f"no law is called {law_id!r}: choose {' or '.join(near) or 'one of polyref properties'}")
+        near = difflib.get_close_matches(law_id, known, n=3, cutoff=0.0)
+        raise UsageError(f"no law is called {law_id!r}: choose {' or '.join(near)}, or see polyref properties")
     # Mutants are made of torch, which takes a while to load.
     from polyref.selftest import registry  # noqa: PLC0415
 

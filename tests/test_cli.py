@@ -17,13 +17,17 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 from report.example import build, finding
+from selftest.example import build as selftest
+from selftest.example import failure
 
 from polyref import __version__, cli, records
 from polyref import audit as au
 from polyref.errors import NothingMeasured
-from polyref.formats import BINARY32, BINARY64
+from polyref.formats import BFLOAT16, BINARY32, BINARY64
 from polyref.report import document
+from polyref.report import selftest as selftest_document
 from polyref.report.words import number
+from polyref.selftest import run as st
 from polyref.verdict import Outcome, Verdict
 
 PAPER = ("eval", "--logits", "2,0.5,1", "--target", "1")
@@ -78,11 +82,11 @@ def test_help(run: Run, argv: tuple[str, ...]) -> None:
     assert done.err == ""
     assert "Usage: polyref COMMAND" in done.out
     assert "Exit codes: 0 all laws hold; 1 defects; 2 usage, or the target cannot be loaded;\n" in done.out
-    for command in ("audit", "check", "eval", "gallery"):
+    for command in ("audit", "check", "eval", "gallery", "properties", "selftest"):
         assert f"│ {command} " in done.out
 
 
-@pytest.mark.parametrize("command", ["audit", "check", "eval", "gallery"])
+@pytest.mark.parametrize("command", ["audit", "check", "eval", "gallery", "properties", "selftest"])
 def test_help_of_a_command(run: Run, command: str) -> None:
     done = run(command, "--help")
     assert done.code == 0
@@ -396,7 +400,7 @@ def test_exit_codes_of_a_check(run: Run, monkeypatch: pytest.MonkeyPatch, verdic
 @pytest.mark.parametrize(
     ("law", "case", "line"),
     [
-        ("gradient-match", "{}", "no law is called 'gradient-match': choose gradient-matches-the-reference"),
+        ("gradient-matches", "{}", "no law is called 'gradient-matches': choose gradient-matches-the-reference"),
         ("shift-invariance", "{", "--case is no JSON (Expecting property name"),
         ("shift-invariance", "[]", "--case is no JSON object: copy it from the finding"),
         ("shift-invariance", "{}", "this is no case document (KeyError: 'spec')"),
@@ -422,3 +426,86 @@ def test_the_gallery_refuses(run: Run, tmp_path: Path) -> None:
     path.write_text("")
     assert refused(run("gallery", "--out", path)) == f"cannot write to {path}: it is no folder"
     assert refused(run("gallery", "--jobs", "0")) == "--jobs 0 is not allowed: give at least 1"
+
+
+# --- properties -----------------------------------------------------------------------------------------------------
+
+
+def test_the_laws_by_theme(run: Run) -> None:
+    done = run("properties")
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    ids = [law.id for law in au.load_properties()]
+    assert lines[-1].startswith(f"{len(ids)} laws; polyref properties ID explains one")
+    assert lines[0] == "series"
+    assert [law["id"] for law in json.loads(run("properties", "--json").out)["laws"]] == ids
+    assert any(line.split()[0] == "shift-invariance" for line in lines if line)
+
+
+def test_a_law_explained(run: Run) -> None:
+    done = run("properties", "shift-invariance")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("shift-invariance  symmetries, judged in the widest format that a subject takes\n")
+    text = " ".join(done.out.split())
+    assert "Not for its probabilities are sigmoids, each logit by itself" in text
+    assert "Rejects sigmoid-probability Pt from sigmoid" in text
+    assert "A violation, by sigmoid-probability in binary64" in text
+    assert "Case binary64 logits [0, 0; 1, 1], target 0; 0, epsilon 1, reduction none" in text
+    data = json.loads(run("properties", "shift-invariance", "--json").out)
+    assert data["schema"] == "polyref-law/1"
+    assert data["mutants"][0] == {"name": "sigmoid-probability", "defect": "Pt from sigmoid"}
+    assert data["example"]["case"]["logits"][1] == [(1.0).hex(), (1.0).hex()]
+
+
+@pytest.mark.parametrize(
+    ("law", "line"),
+    [
+        ("shift-invarianc", "no law is called 'shift-invarianc': choose shift-invariance or "),
+        ("€", "no law is called '€': choose "),
+    ],
+)
+def test_an_unknown_law(run: Run, law: str, line: str) -> None:
+    assert refused(run("properties", law)).startswith(line)
+
+
+# --- selftest -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [0, 1, 3])
+def test_the_selftest_command(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: int) -> None:
+    seen = []
+    changes = {0: {}, 1: {"failures": [failure()]}, 3: {"mutants": [], "kills": [], "variant_trials": []}}[code]
+    monkeypatch.setattr(st, "selftest", lambda options: seen.append(options) or selftest(**changes))
+    done = run(
+        *("selftest", "--law", "a", "--law", "b", "--mutant", "m", "--format", "bfloat16", "--seed", "-3"),
+        *(
+            "--examples",
+            "7",
+            "--jobs",
+            "3",
+            "--json",
+            tmp_path / "new" / "s.json",
+            "--html",
+            tmp_path / "new" / "s.html",
+        ),
+    )
+    assert (done.code, done.err) == (code, "")
+    assert seen == [st.Options(("a", "b"), ("m",), (BFLOAT16,), -3, 7, 3)]
+    assert selftest_document.read(tmp_path / "new" / "s.json") == selftest(**changes)
+    assert (tmp_path / "new" / "s.html").read_text().startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (("--law", "shift-inv"), "no law is called 'shift-inv': choose shift-invariance or "),
+        (("--mutant", "€"), "no mutant is called '€': choose "),
+        (("--format", "binary33"), "no format is called 'binary33': choose binary32 or "),
+        (("--examples", "0"), "--examples 0 is not allowed: give at least 1"),
+        (("--jobs", "1.5"), "Invalid value for --jobs: '1.5' is no whole number"),
+        (("--json", "/dev/null/x"), "cannot write /dev/null/x: "),
+    ],
+)
+def test_the_selftest_refuses(run: Run, argv: tuple[str, ...], line: str) -> None:
+    assert refused(run("selftest", *argv)).startswith(line)

@@ -100,7 +100,7 @@ class Recorder:
         return self.subject.environment()
 
     def observe(self, case: Case, *, gradient: bool = True, twice: bool = False, manner: Manner = PLAIN) -> Observation:
-        """Ask the subject, or remember; a call draws the same numbers, if any, unless it is repeated, as in an audit."""
+        """Ask the subject, or remember. Only a call that is repeated draws other random numbers, as in an audit."""
         asked = Asked(case, gradient, twice, manner)
         if self._given == len(self.answers):
             again = 0

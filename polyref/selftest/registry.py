@@ -34,8 +34,8 @@ def load_laws() -> dict[str, Property]:
         for name in law.mutants:
             if name not in mutants:
                 raise UsageError(
-                    f"the law {law.id!r} names the mutant {name!r}, which does not exist{_hint(name, mutants)}: "
-                    f"register it under {GROUP}, or name another one"
+                    f"the law {law.id!r} names the mutant {name!r}, which does not exist: register it under {GROUP}, "
+                    f"or name {' or '.join(nearest(name, mutants))}"
                 )
     return laws
 
@@ -95,10 +95,11 @@ def chosen(names: Iterable[str], known: Collection[str], what: str) -> tuple[str
     asked = set(names)
     for name in sorted(asked):
         if name not in known:
-            raise UsageError(f"no {what} is called {name!r}{_hint(name, known)}")
+            raise UsageError(f"no {what} is called {name!r}: choose {' or '.join(nearest(name, known))}")
     return tuple(n for n in known if not asked or n in asked)
 
 
-def _hint(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
-    return f" (the nearest {'is' if len(near) == 1 else 'are'} {', '.join(near)})" if near else ""
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """Up to three names of those that are known, the nearest ones."""
+    known = list(known)
+    return difflib.get_close_matches(name, known, n=3, cutoff=0.0)

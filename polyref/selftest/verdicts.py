@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from polyref.formats import Format
+from polyref.formats import Format, named
 from polyref.options import AUDITED
 from polyref.property import Property
 from polyref.report.selftest import Failure, Trial
 from polyref.selftest import registry
-from polyref.selftest.work import Called, Judged
+from polyref.selftest.work import Called, Judged, judged_in
 from polyref_properties.mutants import Mutant
 
 #: By name of a mutant and of a format; None where it took too long.
@@ -116,7 +116,7 @@ def _killed(results: Results, name: str, fmt: str) -> bool:
 def _toothless(results: Results) -> Iterator[Failure]:
     for j in results.judged:
         law = results.laws[j.law]
-        if law.formats != "each" and j.format != AUDITED[0].name:
+        if not judged_in(law, named(j.format)):
             continue
         for name in law.mutants:
             mutant = results.mutants.get(name)

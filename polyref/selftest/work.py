@@ -6,6 +6,7 @@ A piece is one law in one format, against everybody: its cases are drawn once, a
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -36,7 +37,7 @@ from polyref_properties.mutants import Kind
 #: The examples of a law in an audit of the default profile, which is what its own mutants get.
 AUDIT_EXAMPLES, _ = PROFILES["default"]
 #: The examples for right implementations that are called in ways of their own, so that cases are drawn for them alone.
-FEW = PROFILES["quick"][0]
+FEW = 10
 #: How many times as long a right implementation may take: it may have to be compiled first.
 _TRUST = 10
 #: A subject that ran out of time so often in one process is not tried there again.
@@ -162,9 +163,9 @@ def judge(law_id: str, formats: tuple[Format, ...], plan: Plan) -> list[Judged]:
     for fmt in formats:
         clock, judged = time.monotonic(), Judged(law_id, fmt.name)
         groups: dict[tuple[Convention, Dialect], list[_Subject]] = {}
-        wide = found[0] if found and formats[0] == AUDITED[0] and law.formats != "each" else None
         for subject in _subjects(plan):
-            if fmt.name in subject.convention.formats and _worth(law, subject, wide):
+            wide = found[0].trials.get(subject.name) if found and formats[0] == AUDITED[0] else None
+            if fmt.name in subject.convention.formats and _worth(law, fmt, subject, wide):
                 groups.setdefault(_alike(subject), []).append(subject)
         for group in groups.values():
             _judge_group(law, fmt, plan, group, judged)
@@ -173,19 +174,24 @@ def judge(law_id: str, formats: tuple[Format, ...], plan: Plan) -> list[Judged]:
     return found
 
 
-def _worth(law: Property, subject: _Subject, wide: Judged | None) -> bool:
-    """Whether to try a subject, knowing what the law said in binary64 if no audit judges it in this format.
+def judged_in(law: Property, fmt: Format) -> bool:
+    """Whether an audit of a subject that accepts every format judges the law in this one."""
+    return law.formats == "each" or fmt == AUDITED[0]
 
-    A mutant that a law does not see there is not tried again, unless it is one that loses digits. A law with a limit is
-    an expensive one: it is tried on what a mutant does beside its numbers.
+
+def _worth(law: Property, fmt: Format, subject: _Subject, wide: Trial | None) -> bool:
+    """Whether to try a subject, knowing what came of it in binary64.
+
+    Where an audit does not judge the law, a mutant that it did not see in binary64 is not tried again, unless it is one
+    that loses digits. A law with a limit is an expensive one: it is tried on what mutants do beside their numbers.
     """
-    if not subject.mutant or subject.name in law.mutants:
+    if subject.name in law.mutants or subject.name == registry.TEXTBOOK:
         return True
-    if law.limit is not None and subject.kind != "behaviour":
+    if law.limit is not None and (not judged_in(law, fmt) or subject.kind not in (None, "behaviour")):
         return False
-    if wide is None or subject.kind == "numerical":
+    if judged_in(law, fmt) or subject.kind in (None, "numerical"):
         return True
-    return subject.name not in wide.trials or wide.trials[subject.name].verdict != "survived"
+    return wide is None or wide.verdict != "survived"
 
 
 def _subjects(plan: Plan) -> Iterator[_Subject]:
@@ -218,17 +224,22 @@ def _alike(subject: _Subject) -> tuple[Convention, Dialect]:
     return plain, replace(dialect, formula="", residual=0.0, notes=())
 
 
+def _examples(most: int, *, judged: bool, alien: bool) -> int:
+    """How many cases: fewer where no audit judges the law, or where they are drawn for a few subjects alone."""
+    if alien:
+        return min(most, FEW)
+    return most if judged else math.ceil(most * 2 / 5)
+
+
 def _judge_group(law: Property, fmt: Format, plan: Plan, group: list[_Subject], judged: Judged) -> None:
     """One law against subjects that are asked for the same cases."""
     first = group[0]
     reason = objection(law, first.convention, first.dialect)
-    widest = fmt == AUDITED[0]
     own = any(s.name in law.mutants for s in group)
     alien = not any(s.mutant or s.name == registry.TEXTBOOK for s in group)
-    judged_here = widest or law.formats == "each"
-    if alien and not judged_here:
+    if alien and not judged_in(law, fmt):
         return
-    ordinary = min(plan.examples, FEW) if alien else plan.examples
+    ordinary = _examples(plan.examples, judged=judged_in(law, fmt), alien=alien)
     cases: tuple[Case, ...] = ()
     if reason is None:
         context = Context(first.runner(), first.dialect, fmt)
@@ -237,13 +248,13 @@ def _judge_group(law: Property, fmt: Format, plan: Plan, group: list[_Subject], 
         try:
             cases = draw(law, context, examples=wanted, seed=plan.seed)
         except UsageError:
-            if judged_here:
+            if judged_in(law, fmt):
                 raise
             reason = f"{fmt.name} does not hold the numbers of its cases"
     if reason is not None:
         judged.reasons.update((s.name, reason) for s in group)
         return
-    trials = Trials(law, first.dialect, fmt, cases, widest)
+    trials = Trials(law, first.dialect, fmt, cases, judged_in(law, fmt))
     for subject in group:
         if subject.name == registry.TEXTBOOK:
             judged.trials[subject.name], accusing = trials.first(subject.runner())

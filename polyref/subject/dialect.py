@@ -55,11 +55,14 @@ class Dialect:
         if self.built_in is not None:
             last = len(self.built_in) - 1
             weight = tuple(case.format.round(self.built_in[min(k, last)]) for k in range(case.classes))
-        return replace(case, spec=spec, weight=weight)
+        # Mostly nothing changes, and a new case would be examined anew.
+        return case if (spec, weight) == (asked, case.weight) else replace(case, spec=spec, weight=weight)
 
     def lawful(self, case: Case) -> Case:
         """The case under the law that is tested: the class weight multiplies both parts; all else is the dialect's."""
         own = self.own(case)
+        if own.spec.weighting is Weighting.BOTH:
+            return own
         return replace(own, spec=replace(own.spec, weighting=Weighting.BOTH))
 
 

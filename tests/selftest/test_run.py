@@ -13,6 +13,7 @@ from polyref.options import AUDITED
 from polyref.property import LawFailed
 from polyref.report import selftest as doc
 from polyref.selftest.run import formats_named
+from polyref.selftest.work import AUDIT_EXAMPLES
 from polyref.spec import Reduction
 from polyref.verdict import Outcome, Verdict
 from polyref_properties.mutants import CLAIMED, CONVENTION, Mutant, Variant
@@ -46,6 +47,7 @@ def test_all_is_well(monkeypatch):
     # A law that an audit judges in the widest format is tried in the others too, on what it sees there.
     assert pair(d, SUMS.id, "textbook").trials["binary32"].verdict == "survived"
     assert pair(d, SUMS.id, "normaliser-detached").trials["binary32"].verdict == "killed"
+    assert pair(d, SUMS.id, "textbook").trials["binary32"].examples == AUDIT_EXAMPLES
     assert set(pair(d, SUMS.id, "sign-flipped").trials) == {"binary64"}
 
 
@@ -203,7 +205,7 @@ def test_an_expensive_law_gets_few_examples_and_mutants_and_a_laws_own_mutants_g
     d = run(formats=(BINARY64,))
     examples = {(p.law, p.subject): p.trials["binary64"].examples for p in d.kills if p.trials}
     assert examples == {
-        (VALUE.id, "sign-flipped"): 40,
+        (VALUE.id, "sign-flipped"): AUDIT_EXAMPLES,
         (VALUE.id, "normaliser-detached"): 12,
         ("limited", "sign-flipped"): 3,
     }
@@ -221,10 +223,12 @@ def test_the_same_answers_are_not_compared_again_and_zeros_are_told_apart(monkey
         laws=(replace(VALUE, check=check),),
         mutants=mutant("same", Textbook) | mutant("minus", NegativeZero),
     )
-    run(formats=(BINARY64,), examples=40)
+    d = run(formats=(BINARY64,), examples=40)
     names = [name for name, _ in checked]
     assert names.count("textbook") == 40
     assert "same" not in names
+    assert pair(d, VALUE.id, "same").trials["binary64"].examples == 12
+    assert pair(d, VALUE.id, "minus").trials["binary64"].examples == 40
     minus = [value for name, value in checked if name == "minus"]
     assert 0 < len(minus) < 40
     assert all(0.0 in value for value in minus)
@@ -263,8 +267,11 @@ def test_a_mutant_of_another_convention(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"laws": ("value-match",)}, "no law is called 'value-match' (the nearest is value-matches-the-reference)"),
-        ({"mutants": ("zzz",)}, "no mutant is called 'zzz'"),
+        (
+            {"laws": ("value-match",)},
+            "no law is called 'value-match': choose value-matches-the-reference or gradient-sums-to-zero",
+        ),
+        ({"mutants": ("flipped",)}, "no mutant is called 'flipped': choose sign-flipped or normaliser-detached"),
         ({"examples": 0}, "--examples 0 is not allowed: give at least 1"),
         ({"jobs": -1}, "--jobs -1 is not allowed: give at least 1"),
     ],
