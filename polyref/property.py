@@ -137,7 +137,8 @@ class Property:
 
     Attributes:
         id: its name, words joined by hyphens.
-        theme: series, values, symmetries, gradients, labels, weights, reductions, shapes, saturation, behaviour or precision.
+        theme: series, values, symmetries, gradients, labels, weights, reductions, shapes, saturation, behaviour or
+            precision.
         statement: the law in one sentence.
         formula: the law as mathematics.
         citation: where it comes from.

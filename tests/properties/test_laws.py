@@ -106,21 +106,25 @@ RIGHT = (
 )
 
 
-@pytest.mark.parametrize("seed", range(3))
+#: One seed where everybody waits, more of them with `pytest -m long`.
+SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in (1, 2))]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("subject", RIGHT, ids=lambda s: s.__name__)
 def test_right_implementations_hold_every_law(subject, seed):
     holds_every_law(subject, seed)
 
 
 @pytest.mark.parametrize("backend", [name for name in ("eager", "native") if not backends()[name]])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("subject", [poly_cross_entropy, PolyCrossEntropyLoss, PolyFocalLoss], ids=lambda s: s.__name__)
 def test_our_losses_hold_every_law_on_every_backend(subject, seed, backend, monkeypatch):
     monkeypatch.setenv("POLYREF_NN_BACKEND", backend)
     holds_every_law(subject, seed)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(
     "subject", [poly_binary_cross_entropy_with_logits, PolyBCEWithLogitsLoss], ids=lambda s: s.__name__
 )

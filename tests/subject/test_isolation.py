@@ -212,7 +212,8 @@ def test_the_package_is_light():
 
 def test_chance_is_seen_by_who_asks_twice_in_a_row_and_repeats_otherwise(tmp_path):
     path = tmp_path / "noisy.py"
-    path.write_text("import torch\n\n\ndef loss(logits, labels):\n    return logits.sum(-1) + torch.rand(len(logits))\n")
+    body = "    return logits.sum(-1) + torch.rand(len(logits))\n"
+    path.write_text(f"import torch\n\n\ndef loss(logits, labels):\n{body}")
     with Subject.open(f"{path}:loss", limits=GENTLE) as noisy:
         first, second, third = (noisy.observe(case()).value for _ in range(3))
         assert len({first, second, third}) == 3
