@@ -21,7 +21,7 @@ from polyref.subject.local import LocalSubject
 from polyref.subject.observation import Observation
 from polyref.verdict import Outcome, Verdict
 
-_LONGEST = 200
+_LONGEST = 120
 #: Whose answers to the first cases are all the right implementation's is not asked for more, as the law does not see
 #: what is wrong with it; but for the mutants that the law names.
 _ALIKE = 12
