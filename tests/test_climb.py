@@ -76,10 +76,10 @@ def test_the_worst_case_of_a_right_implementation_is_kept_and_below_the_toleranc
 
 
 class ALittleOff(Textbook):
-    """One part in 2^51 too large: within the reach of a textbook evaluation nearly everywhere."""
+    """One part in 2^52 too large: within the reach of a textbook evaluation nearly everywhere."""
 
     def losses(self, z, y):
-        return super().losses(z, y) * (1 + 2.0**-51)
+        return super().losses(z, y) * (1 + 2.0**-52)
 
 
 def test_a_climb_finds_what_examples_do_not():

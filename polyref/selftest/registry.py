@@ -64,7 +64,7 @@ def load_mutants() -> dict[str, Mutant]:
 @cache
 def harmless() -> dict[str, Variant]:
     """Every harmless variant by its name, the textbook's among them."""
-    return {v.name: v for v in import_module("polyref_properties.mutants.harmless").VARIANTS}
+    return {v.name: v for v in import_module("polyref_properties.mutants.variants").VARIANTS}
 
 
 def _registered(entry: EntryPoint) -> Mapping[str, Any]:

@@ -115,7 +115,7 @@ def all_mutants() -> dict[str, Mutant]:
 @cache
 def harmless() -> dict[str, Variant]:
     """Every harmless variant by name."""
-    return {v.name: v for v in import_module(f"{__name__}.harmless").VARIANTS}
+    return {v.name: v for v in import_module(f"{__name__}.variants").VARIANTS}
 
 
 def textbook(logits: Any, labels: Any, epsilon: Any = 1.0, weight: Any = None, reduction: str = "none") -> Any:
