@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 from hypothesis import strategies as st
@@ -13,13 +14,11 @@ from polyref.formats import BFLOAT16, BINARY32, named
 from polyref.property import Context, Property
 from polyref.subject.convention import Convention
 from polyref.subject.dialect import Dialect
-from polyref.subject.manner import Manner
+from polyref.subject.manner import Manner, Mode
 from polyref.subject.observation import Observation
-from polyref.verdict import Outcome, Truth, Verdict
-from polyref_properties.checks import always, answer, compare_values, same_numbers
+from polyref.verdict import Outcome, Truth
+from polyref_properties.checks import UNDECIDED, always, answer, compare_values, same_numbers
 from polyref_properties.strategies import BENIGN, cases
-
-_REFUSED = Outcome(Verdict.INCONCLUSIVE, 0.0)
 
 
 def _batches(context: Context) -> SearchStrategy[Case]:
@@ -113,21 +112,21 @@ DETERMINISTIC = Property(
 )
 
 
+def _identical_in(mode: Mode, how: str, explanation: str) -> Callable[[Case, Context], Outcome]:
+    """The check that the subject returns the same in a mode that it may refuse."""
+
+    def check(case: Case, context: Context) -> Outcome:
+        gradient = context.convention.differentiable
+        seen = answer(context, case, Manner(mode=mode), gradient=gradient)
+        if seen is None:
+            return UNDECIDED
+        return _identical(context.observe(case, gradient=gradient), seen, how, explanation)
+
+    return check
+
+
 def _needs_an_object(convention: Convention, _: Dialect) -> str | None:
     return "it is a function, and has no state to copy" if convention.kind == "function" else None
-
-
-def _copied(case: Case, context: Context) -> Outcome:
-    gradient = context.convention.differentiable
-    seen = answer(context, case, Manner(mode="copied"), gradient=gradient)
-    if seen is None:
-        return _REFUSED
-    return _identical(
-        context.observe(case, gradient=gradient),
-        seen,
-        "from a deep copy",
-        "A deep copy of the loss returns something else than the loss itself.",
-    )
 
 
 COPIED = Property(
@@ -139,7 +138,9 @@ COPIED = Property(
     remedy="Keep parameters in attributes and tensors in buffers, and define no __deepcopy__.",
     applies=_needs_an_object,
     strategy=_batches,
-    check=_copied,
+    check=_identical_in(
+        "copied", "from a deep copy", "A deep copy of the loss returns something else than the loss itself."
+    ),
     mutants=("copy-resets-epsilon",),
     self_scaled=True,
 )
@@ -156,19 +157,6 @@ def _weighted(context: Context) -> SearchStrategy[Case]:
     return cases(context, kinds=BENIGN, rows=(2, 3), weighted=True)
 
 
-def _reloaded(case: Case, context: Context) -> Outcome:
-    gradient = context.convention.differentiable
-    seen = answer(context, case, Manner(mode="reloaded"), gradient=gradient)
-    if seen is None:
-        return _REFUSED
-    return _identical(
-        context.observe(case, gradient=gradient),
-        seen,
-        "from another instance that has its state_dict",
-        "The class weights are not in the state_dict: a reloaded model trains with others.",
-    )
-
-
 RELOADED = Property(
     id="state-dict-carries-everything",
     theme="behaviour",
@@ -178,7 +166,11 @@ RELOADED = Property(
     remedy="Keep class weights with register_buffer, not as a plain attribute.",
     applies=_needs_weights_kept,
     strategy=_weighted,
-    check=_reloaded,
+    check=_identical_in(
+        "reloaded",
+        "from another instance that has its state_dict",
+        "The class weights are not in the state_dict: a reloaded model trains with others.",
+    ),
     mutants=("weight-left-out-of-the-state",),
     self_scaled=True,
 )
@@ -233,9 +225,9 @@ def _compiled(case: Case, context: Context) -> Outcome:
     manner = Manner(mode="compiled")
     seen = context.attempt(case, gradient=gradient, manner=manner)
     if seen.killed == "timeout":
-        return _REFUSED  # the compiler's doing
+        return UNDECIDED  # the compiler's doing
     if seen.error is not None and answer(context, case, manner, gradient=gradient) is None:
-        return _REFUSED
+        return UNDECIDED
     plain = context.observe(case, gradient=gradient)
     return same_numbers(seen, plain, context.truth(case), "Under torch.compile the loss is another one.")
 
@@ -272,7 +264,7 @@ def _autocast(case: Case, context: Context) -> Outcome:
     manner = Manner(mode="autocast")
     seen = answer(context, case, manner)
     if seen is None:
-        return _REFUSED
+        return UNDECIDED
     truth = Truth.of(context.dialect.own(case), compute=BFLOAT16)
     plain = context.observe(case)
     if len(seen.value or ()) != len(plain.value or ()):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Literal, NamedTuple
 
@@ -26,7 +27,8 @@ _NO_NUMBER = (
     "from log_softmax or logsigmoid, and form no power of 0 below 1."
 )
 
-_UNBOUNDED = Outcome(Verdict.INCONCLUSIVE, 0.0)
+#: What a case says that cannot tell.
+UNDECIDED = Outcome(Verdict.INCONCLUSIVE, 0.0)
 #: Exact numbers with a smaller binary exponent count as zero in differences: below every format by far.
 _TINY = -4000
 #: Results with binary exponents beyond this one are not written out.
@@ -38,7 +40,7 @@ def compare_values(seen: Observation, truth: Truth, explanation: str) -> Outcome
     assert seen.value is not None
     radii = truth.tolerance.value or (0.0,)
     if all(math.isinf(r) for r in radii):
-        return _UNBOUNDED
+        return UNDECIDED
     ratios = [truth.value_ratio(i, v) for i, v in enumerate(seen.value)]
     i = max(range(len(ratios)), key=ratios.__getitem__)
     lost = _not_a_number("value", seen.value[i], truth.value(i))
@@ -51,9 +53,9 @@ def compare_gradients(seen: Observation, truth: Truth, explanation: str) -> Outc
     """Every derivative against the exact one; the outcome is the worst."""
     assert seen.gradient is not None
     if truth.balls.value is None:
-        return _UNBOUNDED  # a mean over a total weight of zero has no derivative
+        return UNDECIDED  # a mean over a total weight of zero has no derivative
     if all(math.isinf(r) for row in truth.tolerance.gradient for r in row):
-        return _UNBOUNDED
+        return UNDECIDED
     ratios = {(i, k): truth.gradient_ratio(i, k, g) for i, row in enumerate(seen.gradient) for k, g in enumerate(row)}
     i, k = max(ratios, key=ratios.__getitem__)
     where = f"dl/dz_{k}" + (f" of row {i}" if len(seen.gradient) > 1 else "")
@@ -67,6 +69,22 @@ def compare_gradients(seen: Observation, truth: Truth, explanation: str) -> Outc
     )
 
 
+def compare(case: Case, context: Context, truth: Truth, value: str, gradient: str) -> Outcome:
+    """What the subject returns for a case, its gradient if it has one, against the exact result; the worse outcome.
+
+    Args:
+        case: the case.
+        context: the subject.
+        truth: what is due.
+        value: the explanation where a value is wrong.
+        gradient: the explanation where a derivative is.
+    """
+    differentiable = context.convention.differentiable
+    seen = context.observe(case, gradient=differentiable)
+    outcome = compare_values(seen, truth, value)
+    return worse(outcome, compare_gradients(seen, truth, gradient)) if differentiable else outcome
+
+
 def _not_a_number(what: str, observed: float, exact: Enclosure) -> str | None:
     if math.isfinite(observed) or exact.special is not None:
         return None
@@ -76,7 +94,7 @@ def _not_a_number(what: str, observed: float, exact: Enclosure) -> str | None:
 def worse(*outcomes: Outcome) -> Outcome:
     """The outcome with the largest ratio; inconclusive only where all are."""
     decided = [o for o in outcomes if o.verdict is not Verdict.INCONCLUSIVE]
-    return max(decided, key=lambda o: o.ratio) if decided else _UNBOUNDED
+    return max(decided, key=lambda o: o.ratio) if decided else UNDECIDED
 
 
 def over(error: Fraction | float, tolerance: float) -> float:
@@ -156,7 +174,7 @@ def answer(context: Context, case: Case, manner: Manner, *, gradient: bool = Fal
         Broke: if its process died, or if what it returned is no loss.
     """
     seen = context.attempt(case, gradient=gradient, manner=manner)
-    if seen.killed is None and seen.error is not None and not seen.error.startswith("returned "):
+    if refuses(seen):
         return None
     if seen.value is None:
         raise Broke(seen, seen.trouble or "returned nothing")
@@ -206,6 +224,11 @@ def answers(seen: Observation, truth: Truth) -> Answers:
     return found
 
 
+def asked(case: Case, context: Context) -> Answers:
+    """The numbers that the subject returns for a case, its gradient if it has one."""
+    return answers(context.observe(case, gradient=context.convention.differentiable), context.truth(case))
+
+
 def agree(
     first: Answers,
     second: Answers,
@@ -236,6 +259,19 @@ def agree(
             Outcome.of(_apart(due, got, tolerance), f"{other} = {due!r}", f"{other} = {shown(got)}", explanation)
         )
     return worse(*outcomes)
+
+
+def all_zero(found: Answers, places: Iterable[Place], explanation: str) -> Outcome:
+    """The numbers at some places against zero, exactly; the outcome is the worst."""
+    exactly = {place: (number, 0.0) for place, (number, _) in found.items()}
+    return agree(dict.fromkeys(places, (0.0, 0.0)), exactly, explanation)
+
+
+def by_either_mean(check: Callable[[Case, Context], Outcome], case: Case, context: Context) -> Outcome:
+    """The better outcome of a subject whose mean divides by the weights, and of one whose mean divides by the rows."""
+    means = (Reduction.MEAN, Reduction.MEAN_OVER_SAMPLES)
+    contexts = [replace(context, dialect=replace(context.dialect, mean=mean)) for mean in means]
+    return min((check(case, c) for c in contexts), key=lambda outcome: outcome.ratio)
 
 
 def refuses(seen: Observation) -> bool:
@@ -270,7 +306,7 @@ def same_numbers(seen: Observation, plain: Observation, truth: Truth, explanatio
     pairs = zip(measured(seen, truth), measured(plain, truth), strict=False)
     bounded = [(what, a, b, 2 * radius) for (what, a, radius), (_, b, _) in pairs if math.isfinite(radius)]
     if not bounded:
-        return _UNBOUNDED
+        return UNDECIDED
     what, a, b, tolerance = max(bounded, key=lambda found: _apart(*found[1:]))
     return Outcome.of(_apart(a, b, tolerance), f"{what} = {shown(b)}", f"{what} = {shown(a)}", explanation)
 

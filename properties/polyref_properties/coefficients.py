@@ -20,11 +20,19 @@ from polyref.spec import Weighting
 from polyref.subject.convention import Convention
 from polyref.subject.dialect import Dialect
 from polyref.verdict import Outcome, Truth, Verdict
-from polyref_properties.checks import PAPER, all_of, exact_total, family, needs_epsilon, over, total, total_tolerance
+from polyref_properties.checks import (
+    PAPER,
+    UNDECIDED,
+    all_of,
+    exact_total,
+    family,
+    needs_epsilon,
+    over,
+    total,
+    total_tolerance,
+)
 from polyref_properties.strategies import cases, single
 
-#: A weight of zero, or one class alone, which is certain.
-_NOTHING = Outcome(Verdict.INCONCLUSIVE, 0.0)
 _EPSILONS = (1.0, -1.0, 2.0, 0.5, -0.5, 4.0, 0.0)
 #: h in eighths for N = 1, ..., 4 terms, so that x lies well apart: near 0.5; 0.82, 0.18; 0.85, 0.56, 0.12; and so on.
 _HEIGHTS = ((0,), (-6, 6), (-7, -1, 8), (-8, -3, 3, 11))
@@ -93,14 +101,14 @@ def _coefficients(case: Case, context: Context) -> Outcome:
     eps = own.spec.epsilon
     scale, points = _scale(own), [Fraction(_x(t)) for t in truths]
     if not scale or not all(points):
-        return _NOTHING
+        return UNDECIDED
     basis = _lagrange(points)
     errors, radii = [Fraction(0)] * len(eps), [0.0] * len(eps)
     for one, truth, x, lagrange in zip(singles, truths, points, basis, strict=True):
         tolerance = total_tolerance(truth)
         seen = context.observe(one).value or ()
         if math.isinf(tolerance):
-            return _NOTHING
+            return UNDECIDED
         if not all(map(math.isfinite, seen)):
             return Outcome(Verdict.VIOLATED, math.inf, "finite losses", f"{seen}", "The loss is not finite.")
         lowest = scale * Fraction(float(x) ** (own.spec.gamma + 1))
@@ -201,7 +209,7 @@ def _exponent(case: Case, context: Context) -> Outcome:
             one, none = (total(context.observe(c).value or ()) for c in (here, bare))
             most, least = map(exact_total, ends)
         except OverflowError:
-            return _NOTHING
+            return UNDECIDED
         truths.append(ends[0])
         added.append(one - none)
         exact.append(most - least)
@@ -211,7 +219,7 @@ def _exponent(case: Case, context: Context) -> Outcome:
     tolerance = errors[0] * float(abs(exact[1])) + errors[1] * float(abs(exact[0]))
     x, other = map(_x, truths)
     if not x or math.isinf(tolerance):
-        return _NOTHING
+        return UNDECIDED
     if not all(added) or added[0] / added[1] < 0:
         seen = "none"
     else:

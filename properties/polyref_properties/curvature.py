@@ -19,12 +19,21 @@ from polyref.formats import BINARY64
 from polyref.property import Context, Property
 from polyref.reference.ball import enclosure, evaluate_balls
 from polyref.subject.manner import Manner, direction
-from polyref.verdict import Outcome, Truth, Verdict, shown
-from polyref_properties.checks import PAPER, all_of, answer, needs_gradient, needs_wide_format, over, rational, worse
+from polyref.verdict import Outcome, Truth, shown
+from polyref_properties.checks import (
+    PAPER,
+    UNDECIDED,
+    all_of,
+    answer,
+    needs_gradient,
+    needs_wide_format,
+    over,
+    rational,
+    worse,
+)
 from polyref_properties.strategies import cases
 
 _CURVED = Manner(curvature=True)
-_NOTHING = Outcome(Verdict.INCONCLUSIVE, 0.0)
 
 #: The step of the exact difference quotient: its error, l'''' step^2 / 6, is below the last digit of binary64 by far,
 #: and eighths plus and minus it times v are numbers of binary64.
@@ -44,13 +53,13 @@ def _matches(case: Case, context: Context) -> Outcome:
     """
     seen = answer(context, case, _CURVED, gradient=True)
     if seen is None or seen.curvature is None:
-        return _NOTHING
+        return UNDECIDED
     step = 2.0 ** -round(case.format.precision / 3)
     if not all(map(case.format.contains, chain(*_moved(case, step), *_moved(case, -step)))):
-        return _NOTHING
+        return UNDECIDED
     ends = [context.truth(replace(case, logits=_moved(case, s))) for s in (step, -step)]
     if any(t.balls.value is None for t in ends):
-        return _NOTHING
+        return UNDECIDED
     exact = _second_derivative(context.dialect.own(case))
     outcomes = []
     for k, (observed, wanted) in enumerate(zip(seen.curvature[0], exact, strict=True)):

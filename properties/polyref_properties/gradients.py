@@ -16,7 +16,9 @@ from polyref.spec import Reduction
 from polyref.verdict import Outcome, Verdict, shown
 from polyref_properties.checks import (
     PAPER,
+    UNDECIDED,
     all_of,
+    by_either_mean,
     needs_admissible_epsilon,
     needs_gradient,
     needs_hard_labels,
@@ -28,9 +30,7 @@ from polyref_properties.checks import (
     total_tolerance,
     worse,
 )
-from polyref_properties.strategies import BENIGN, admissible_cases, cases, single
-
-_NOTHING = Outcome(Verdict.INCONCLUSIVE, 0.0)
+from polyref_properties.strategies import BENIGN, admissible_cases, cases, lifted, offered, reduced, single
 
 
 def _sum_cases(context: Context) -> SearchStrategy[Case]:
@@ -43,7 +43,7 @@ def _sums_to_zero(case: Case, context: Context) -> Outcome:
     assert seen.gradient is not None
     (row,) = seen.gradient
     if math.isinf(tolerance):
-        return Outcome(Verdict.INCONCLUSIVE, 0.0)
+        return UNDECIDED
     try:
         excess = total(row)
     except OverflowError:
@@ -93,7 +93,7 @@ def _is_that_of_the_value(case: Case, context: Context) -> Outcome:
     assert seen.gradient is not None
     (row,), (gradient,) = case.logits, seen.gradient
     if not all(case.format.contains(z + s) for z in row for s in (_STEP, _STEP / 2, -_STEP, -_STEP / 2)):
-        return _NOTHING
+        return UNDECIDED
     tolerances = context.truth(case).tolerance.gradient[0]
     outcomes = []
     for k, g in enumerate(gradient):
@@ -103,7 +103,7 @@ def _is_that_of_the_value(case: Case, context: Context) -> Outcome:
                 ends = [_at(case, context, row, k, s) for s in (step, -step)]
                 quotients.append((ends[0][0] - ends[1][0]) / Fraction(2 * step))
             except OverflowError:
-                return Outcome(Verdict.INCONCLUSIVE, 0.0)
+                return UNDECIDED
             rounding += (ends[0][1] + ends[1][1]) / (2 * step)
         coarse, fine = quotients
         tolerance = float(abs(coarse - fine)) + rounding + tolerances[k]
@@ -160,14 +160,14 @@ def _leading_cases(context: Context) -> SearchStrategy[Case]:
 
 def _led(case: Case, lead: float) -> Case:
     (row,), (target,) = case.logits, case.target
-    return replace(case, logits=(tuple(case.format.round(z + lead) if k == target else z for k, z in enumerate(row)),))
+    return replace(case, logits=(lifted(case.format, row, target, lead),))
 
 
 def _signs(case: Case, context: Context) -> Outcome:
     seen = context.observe(case, gradient=True)
     truth = context.truth(case)
     if truth.balls.value is None or all(map(math.isinf, truth.tolerance.gradient[0])):
-        return _NOTHING
+        return UNDECIDED
     (target,), (tolerances,) = case.target, truth.tolerance.gradient
     assert seen.gradient is not None
     (row,) = seen.gradient
@@ -211,19 +211,16 @@ SIGNS = Property(
 
 
 def _reduced_batches(context: Context) -> SearchStrategy[Case]:
-    wanted = (Reduction.SUM, Reduction.MEAN, Reduction.MEAN, Reduction.NONE)
-    offered = [r for r in wanted if str(r) in context.convention.reductions]
-    batches = cases(context, kinds=(*BENIGN, "margin"), rows=(2, 3))
-    return st.builds(lambda case, r: case.with_spec(reduction=r), batches, st.sampled_from(offered))
+    # The mean twice, as most is wrong with it.
+    wanted = offered(context, Reduction.SUM, Reduction.MEAN, Reduction.MEAN, Reduction.NONE)
+    return reduced(cases(context, kinds=(*BENIGN, "margin"), rows=(2, 3)), wanted)
 
 
 def _of_the_reduction(case: Case, context: Context) -> Outcome:
     """What a mean divides by is known of a dialect; where the formula is not, either denominator will do."""
     if context.dialect.known or case.spec.reduction is not Reduction.MEAN:
         return _of_the_reduction_as(case, context)
-    means = (Reduction.MEAN, Reduction.MEAN_OVER_SAMPLES)
-    contexts = [replace(context, dialect=replace(context.dialect, mean=mean)) for mean in means]
-    return min((_of_the_reduction_as(case, c) for c in contexts), key=lambda outcome: outcome.ratio)
+    return by_either_mean(_of_the_reduction_as, case, context)
 
 
 def _of_the_reduction_as(case: Case, context: Context) -> Outcome:

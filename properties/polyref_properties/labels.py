@@ -15,17 +15,18 @@ from polyref.spec import Link, Reduction
 from polyref.subject.convention import Convention
 from polyref.subject.dialect import Dialect
 from polyref.subject.manner import Manner
-from polyref.verdict import Outcome, Verdict
+from polyref.verdict import Outcome
 from polyref_properties.checks import (
     PAPER,
     TORCH,
-    Answers,
+    UNDECIDED,
     Place,
     agree,
     all_of,
+    all_zero,
     answers,
-    compare_gradients,
-    compare_values,
+    asked,
+    compare,
     needs_index_labels,
     needs_known_formula,
     needs_soft_labels,
@@ -35,24 +36,14 @@ from polyref_properties.checks import (
 from polyref_properties.strategies import BENIGN, cases, offered, reduced, shares, softened
 
 _SZEGEDY = "Szegedy et al., Rethinking the Inception Architecture, CVPR 2016, section 7"
-_UNDECIDED = Outcome(Verdict.INCONCLUSIVE, 0.0)
-
-
-def _asked(case: Case, context: Context) -> Answers:
-    return answers(context.observe(case, gradient=context.convention.differentiable), context.truth(case))
 
 
 def _is_the_reference(case: Case, context: Context, what: str) -> Outcome:
     """Value and gradient against the exact ones of the subject's own law."""
     truth = context.truth(case)
     if truth.balls.value is None:
-        return _UNDECIDED  # over a total weight of 0 a smoothed mean may be infinite
-    differentiable = context.convention.differentiable
-    seen = context.observe(case, gradient=differentiable)
-    outcome = compare_values(seen, truth, f"The value is not that of {what}.")
-    if not differentiable:
-        return outcome
-    return worse(outcome, compare_gradients(seen, truth, f"The gradient is not that of {what}."))
+        return UNDECIDED  # over a total weight of 0 a smoothed mean may be infinite
+    return compare(case, context, truth, f"The value is not that of {what}.", f"The gradient is not that of {what}.")
 
 
 def _unless_refused(check: Callable[[Case, Context], Outcome]) -> Callable[[Case, Context], Outcome]:
@@ -63,7 +54,7 @@ def _unless_refused(check: Callable[[Case, Context], Outcome]) -> Callable[[Case
             return check(case, context)
         except Broke as broke:
             if refuses(broke.observation):
-                return _UNDECIDED
+                return UNDECIDED
             raise
 
     return outcome
@@ -81,8 +72,8 @@ def _one_hot_cases(context: Context) -> SearchStrategy[Case]:
 def _one_hot(case: Case, context: Context) -> Outcome:
     rows = tuple(tuple(float(k == t) for k in range(case.classes)) for t in case.target)
     return agree(
-        _asked(case, context),
-        _asked(replace(case, target=rows), context),
+        asked(case, context),
+        asked(replace(case, target=rows), context),
         "A one-hot row of probabilities gives another loss than the index that it stands for.",
     )
 
@@ -208,9 +199,8 @@ def _ignored(case: Case, context: Context) -> Outcome:
             "Every row is ignored, and the mean is a number.",
         )
     found = answers(seen, context.truth(case))
-    exactly = {place: (number, 0.0) for place, (number, _) in found.items()}
-    nothing = {p: (0.0, 0.0) for p in found if not kept or (p.row is not None and case.ignored(p.row))}
-    outcomes = [agree(nothing, exactly, "An ignored row counts: it has a loss or a gradient.")]
+    nothing = [p for p in found if not kept or (p.row is not None and case.ignored(p.row))]
+    outcomes = [all_zero(found, nothing, "An ignored row counts: it has a loss or a gradient.")]
     if kept:
         rest = replace(case, logits=tuple(case.logits[i] for i in kept), target=tuple(case.target[i] for i in kept))
 
@@ -218,7 +208,7 @@ def _ignored(case: Case, context: Context) -> Outcome:
             return place if place.row is None else place._replace(row=kept[place.row])
 
         text = "With rows that are ignored the loss is not that of the other rows alone."
-        outcomes.append(agree(_asked(rest, context), found, text, where))
+        outcomes.append(agree(asked(rest, context), found, text, where))
     return worse(*outcomes)
 
 
@@ -313,7 +303,7 @@ def _square_cases(draw: DrawFn, context: Context) -> Case:
 def _square(case: Case, context: Context) -> Outcome:
     """Against the batch twice over, which has more rows than classes."""
     twice = replace(case, logits=case.logits * 2, target=case.target * 2)
-    once, doubled = _asked(case, context), _asked(twice, context)
+    once, doubled = asked(case, context), asked(twice, context)
     text = f"With as many rows as classes, {case.classes}, the loss is another: batch and classes are confused."
     outcomes = []
     for quantity in ("l", "dl/dz"):

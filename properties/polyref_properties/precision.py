@@ -14,12 +14,11 @@ from polyref.property import Context, Property
 from polyref.reference.enclosure import Enclosure, error_over
 from polyref.subject.convention import Convention
 from polyref.subject.dialect import Dialect
-from polyref.verdict import Outcome, Verdict, shown
-from polyref_properties.checks import measured, worse
+from polyref.verdict import Outcome, shown
+from polyref_properties.checks import UNDECIDED, measured, worse
 from polyref_properties.strategies import EVERY, cases
 
 _SIXTEEN_BITS = (BINARY16, BFLOAT16)
-_UNDECIDED = Outcome(Verdict.INCONCLUSIVE, 0.0)
 
 
 def _needs_both(convention: Convention, _: Dialect) -> str | None:
@@ -44,9 +43,9 @@ def _narrow_cases(context: Context) -> SearchStrategy[Case]:
 def _follows(case: Case, context: Context) -> Outcome:
     """In every format of sixteen bits that holds the numbers."""
     if context.format.bits <= 16:
-        return _UNDECIDED
+        return UNDECIDED
     numbers = {z for row in case.logits for z in row} | set(case.weight or ())
-    outcomes = [_UNDECIDED]
+    outcomes = [UNDECIDED]
     for fmt in _SIXTEEN_BITS:
         if fmt.name in context.convention.formats and all(map(fmt.contains, numbers)):
             outcomes.append(_follows_in(case, context, fmt))
@@ -61,7 +60,7 @@ def _follows_in(case: Case, context: Context, fmt: Format) -> Outcome:
     pairs = zip(measured(narrow, context.truth(narrow_case)), measured(wide, context.truth(case)), strict=False)
     bounded = [(what, a, b, t + u) for (what, a, t), (_, b, u) in pairs if math.isfinite(t + u)]
     if not bounded:
-        return _UNDECIDED
+        return UNDECIDED
     ratios = [error_over(a, Enclosure.exactly(b), fmt, radius) for _, a, b, radius in bounded]
     worst = max(range(len(ratios)), key=ratios.__getitem__)
     what, a, b, _ = bounded[worst]

@@ -13,11 +13,13 @@ from polyref.spec import Reduction
 from polyref.subject.convention import Convention
 from polyref.subject.dialect import Dialect
 from polyref.subject.manner import Manner
-from polyref.verdict import Outcome, Verdict
+from polyref.verdict import Outcome
 from polyref_properties.checks import (
     TORCH,
+    UNDECIDED,
     always,
     answer,
+    by_either_mean,
     over,
     rational,
     refuses,
@@ -41,16 +43,13 @@ def _agree(case: Case, context: Context) -> Outcome:
     """What a mean divides by is known of a dialect; where the formula is not, either denominator will do."""
     if context.dialect.known:
         return _agree_as(case, context)
-    means = (Reduction.MEAN, Reduction.MEAN_OVER_SAMPLES)
-    contexts = [replace(context, dialect=replace(context.dialect, mean=mean)) for mean in means]
-    return min((_agree_as(case, c) for c in contexts), key=lambda outcome: outcome.ratio)
+    return by_either_mean(_agree_as, case, context)
 
 
 def _agree_as(case: Case, context: Context) -> Outcome:
     """sum = sum of none; mean times its denominator = that sum."""
-    offered = [r for r in (Reduction.NONE, Reduction.SUM, Reduction.MEAN) if str(r) in context.convention.reductions]
-    sums = {}
-    for reduction in offered:
+    every, sums = offered(context), {}
+    for reduction in every:
         asked = case.with_spec(reduction=reduction)
         own = context.dialect.own(asked)
         denominator = own.denominator or 1
@@ -58,9 +57,9 @@ def _agree_as(case: Case, context: Context) -> Outcome:
         try:
             seen = total(context.observe(asked).value or ()) * denominator
         except OverflowError:
-            return Outcome(Verdict.INCONCLUSIVE, 0.0)
+            return UNDECIDED
         sums[reduction] = seen, total_tolerance(truth) * float(denominator)
-    first, *others = offered
+    first, *others = every
     base, base_tolerance = sums[first]
     outcomes = []
     for reduction in others:
@@ -155,7 +154,7 @@ def _simple(context: Context) -> SearchStrategy[Case]:
 def _empty(case: Case, context: Context) -> Outcome:
     seen = answer(context, case, Manner(empty=True))
     if seen is None:
-        return Outcome(Verdict.INCONCLUSIVE, 0.0)
+        return UNDECIDED
     assert seen.value is not None
     reduction = case.spec.reduction
     due = {Reduction.NONE: "no numbers", Reduction.SUM: "0"}.get(reduction, "NaN or 0")

@@ -16,17 +16,16 @@ from polyref.spec import Reduction
 from polyref.subject.convention import Convention
 from polyref.subject.dialect import Dialect
 from polyref.subject.manner import Manner
-from polyref.verdict import Outcome, Verdict, shown
+from polyref.verdict import Outcome, shown
 from polyref_properties.checks import (
     FOCAL,
+    UNDECIDED,
     all_of,
     always,
     answer,
-    compare_gradients,
-    compare_values,
+    compare,
     needs_gradient,
     needs_softmax,
-    worse,
 )
 from polyref_properties.strategies import BENIGN, EVERY, cases, logits
 
@@ -37,12 +36,8 @@ _MAXIMUM = (
 
 def _matches(case: Case, context: Context, where: str) -> Outcome:
     """Value and gradient against the exact ones."""
-    differentiable = context.convention.differentiable
-    seen, truth = context.observe(case, gradient=differentiable), context.truth(case)
-    outcome = compare_values(seen, truth, f"The loss {where} is not that of the formula.")
-    if not differentiable:
-        return outcome
-    return worse(outcome, compare_gradients(seen, truth, f"The gradient {where} is not that of the formula."))
+    value, gradient = (f"The {what} {where} is not that of the formula." for what in ("loss", "gradient"))
+    return compare(case, context, context.truth(case), value, gradient)
 
 
 # --- the largest logits -------------------------------------------------------------------------------------------
@@ -295,7 +290,7 @@ def _never_the_first(case: Case) -> Case:
 def _infinite(case: Case, context: Context) -> Outcome:
     expected = "infinity or NaN"
     if case.target[0] == 0:
-        return Outcome(Verdict.INCONCLUSIVE, 0.0)  # there is one class alone
+        return UNDECIDED  # there is one class alone
     seen = answer(context, case, Manner(logit=math.inf))
     if seen is None:
         return Outcome.of(0.0, expected, "an exception")

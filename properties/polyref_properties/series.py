@@ -17,7 +17,9 @@ from polyref.verdict import Outcome, Truth, Verdict, shown, worst
 from polyref_properties.checks import (
     FOCAL,
     PAPER,
+    UNDECIDED,
     all_of,
+    compare,
     compare_gradients,
     compare_values,
     family,
@@ -100,11 +102,7 @@ FIRST_TERM_GRADIENT = Property(
 
 
 def _cancels(case: Case, context: Context, explanation: str) -> Outcome:
-    truth = family(context.lawful(case))
-    differentiable = context.convention.differentiable
-    seen = context.observe(case, gradient=differentiable)
-    outcome = compare_values(seen, truth, explanation)
-    return worse(outcome, compare_gradients(seen, truth, explanation)) if differentiable else outcome
+    return compare(case, context, family(context.lawful(case)), explanation, explanation)
 
 
 def _minus_one_cases(context: Context) -> SearchStrategy[Case]:
@@ -222,7 +220,7 @@ def _affine(case: Case, context: Context) -> Outcome:
     try:
         zero, one, two = (total(v) for v in seen)
     except OverflowError:
-        return Outcome(Verdict.INCONCLUSIVE, 0.0)
+        return UNDECIDED
     tolerance = sum(factor * total_tolerance(t) for factor, t in zip((1, 2, 1), truths, strict=True))
     return Outcome.of(
         over(two - 2 * one + zero, tolerance),

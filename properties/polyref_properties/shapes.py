@@ -14,12 +14,9 @@ from polyref.formats import Format
 from polyref.property import Context, Property
 from polyref.spec import Reduction
 from polyref.subject.manner import Manner
-from polyref.verdict import Outcome, Verdict
-from polyref_properties.checks import TORCH, always, answer, needs_softmax, same_numbers, worse
+from polyref.verdict import Outcome
+from polyref_properties.checks import TORCH, UNDECIDED, always, answer, needs_softmax, same_numbers, worse
 from polyref_properties.strategies import BENIGN, cases, logits
-
-_REFUSED = Outcome(Verdict.INCONCLUSIVE, 0.0)
-
 
 # --- one row ------------------------------------------------------------------------------------------------------
 
@@ -33,7 +30,7 @@ def _without_a_batch(case: Case, context: Context) -> Outcome:
     plain = context.observe(case, gradient=differentiable)
     seen = answer(context, case, Manner(shape=()), gradient=differentiable)
     if seen is None:
-        return _REFUSED
+        return UNDECIDED
     assert plain.value is not None
     assert seen.value is not None
     if len(seen.value) != len(plain.value):
@@ -99,7 +96,7 @@ def _before_places(case: Case, context: Context) -> Outcome:
     """Every shape that the rows fill."""
     differentiable = context.convention.differentiable
     plain = context.observe(case, gradient=differentiable)
-    outcomes = [_REFUSED]
+    outcomes = [UNDECIDED]
     for shape in _shapes(case.classes):
         if math.prod(shape) != len(case.logits):
             continue
@@ -156,7 +153,7 @@ def _batches(context: Context) -> SearchStrategy[Case]:
 def _layouts(case: Case, context: Context) -> Outcome:
     """Transposed and strided logits, and the first row's memory behind a batch of equal rows."""
     differentiable = context.convention.differentiable
-    outcomes = [_REFUSED]
+    outcomes = [UNDECIDED]
     equal = replace(case, logits=case.logits[:1] * len(case.logits))
     # The gradient of an expanded tensor goes to the one row there is, so values alone are compared.
     manners = (Manner(layout="transposed"), Manner(layout="strided")), (Manner(layout="expanded"),)

@@ -16,7 +16,7 @@ from typing import TypeVar
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from polyref.case import Case
+from polyref.case import Case, Row
 from polyref.formats import Format
 from polyref.property import Context
 from polyref.spec import Link, Reduction
@@ -41,11 +41,10 @@ def logits(fmt: Format, classes: int, target: int, kind: str) -> SearchStrategy[
     """One row of logits of a format; ``target`` is the class that a margin is given to."""
     if kind == "margin":
 
-        def lifted(row: tuple[float, ...], place: float) -> tuple[float, ...]:
-            margin = _reach(fmt, place)
-            return tuple(fmt.round(z + margin) if k == target else z for k, z in enumerate(row))
+        def placed(row: tuple[float, ...], place: float) -> tuple[float, ...]:
+            return lifted(fmt, row, target, _reach(fmt, place))
 
-        return st.builds(lifted, st.tuples(*[_EIGHTHS] * classes), _MARGINS)
+        return st.builds(placed, st.tuples(*[_EIGHTHS] * classes), _MARGINS)
     if kind == "ties":
         return st.builds(lambda a, b, k: (a,) * (classes - k) + (b,) * k, _EIGHTHS, _EIGHTHS, _few(classes))
     return st.tuples(*[_logit(fmt, kind)] * classes)
@@ -75,6 +74,11 @@ def _logit(fmt: Format, kind: str) -> SearchStrategy[float]:
         extremes = [0.0, 1.0, fmt.largest, -fmt.largest, fmt.largest / 2, fmt.smallest_subnormal, fmt.smallest_normal]
         return st.sampled_from(extremes)
     raise ValueError(f"{kind!r} is no kind of row: choose one of {', '.join(EVERY)}")
+
+
+def lifted(fmt: Format, row: Row, target: int | Row, by: float) -> Row:
+    """The row with the target's logit raised, and rounded to the format."""
+    return tuple(fmt.round(z + by) if k == target else z for k, z in enumerate(row))
 
 
 def _reach(fmt: Format, place: float) -> float:
@@ -186,9 +190,7 @@ def raised_rows(draw: DrawFn, context: Context) -> Case:
     epsilon = _ADMISSIBLE if "epsilon" in context.dialect.settable else None
     case = draw(cases(context, kinds=BENIGN, epsilon=epsilon, weighted=draw(_one_of((False, *(True,) * 4)))))
     (row,), (target,) = case.logits, case.target
-    rows = tuple(
-        tuple(context.format.round(z + rise) if k == target else z for k, z in enumerate(row)) for rise in draw(_RAISES)
-    )
+    rows = tuple(lifted(context.format, row, target, rise) for rise in draw(_RAISES))
     return replace(case, logits=rows, target=(target,) * len(rows))
 
 

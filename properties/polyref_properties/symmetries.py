@@ -17,12 +17,11 @@ from polyref.subject.convention import Convention
 from polyref.subject.dialect import Dialect
 from polyref.verdict import Outcome, Truth, Verdict
 from polyref_properties.checks import (
-    Answers,
     Place,
     agree,
     all_of,
     always,
-    answers,
+    asked,
     needs_softmax,
     needs_unreduced,
     over,
@@ -32,11 +31,6 @@ from polyref_properties.checks import (
     worse,
 )
 from polyref_properties.strategies import BENIGN, cases, shifted_pairs, single
-
-
-def _answers(case: Case, context: Context) -> Answers:
-    return answers(context.observe(case, gradient=context.convention.differentiable), context.truth(case))
-
 
 # --- a constant in every logit ------------------------------------------------------------------------------------
 
@@ -92,7 +86,7 @@ def _batches(context: Context) -> SearchStrategy[Case]:
 
 
 def _classes_permuted(case: Case, context: Context) -> Outcome:
-    before, outcomes = _answers(case, context), []
+    before, outcomes = asked(case, context), []
     for order in _permutations(case.classes) if case.classes > 1 else ():
         moved = replace(
             case,
@@ -105,7 +99,7 @@ def _classes_permuted(case: Case, context: Context) -> Outcome:
             return place if place.column is None else place._replace(column=order.index(place.column))
 
         text = f"With the classes in the order {', '.join(map(str, order))} the loss is another: it depends on "
-        outcomes.append(agree(before, _answers(moved, context), text + "what a class is numbered.", where))
+        outcomes.append(agree(before, asked(moved, context), text + "what a class is numbered.", where))
     return worse(*outcomes)
 
 
@@ -132,7 +126,7 @@ def _several(context: Context) -> SearchStrategy[Case]:
 
 
 def _rows_permuted(case: Case, context: Context) -> Outcome:
-    before, outcomes = _answers(case, context), []
+    before, outcomes = asked(case, context), []
     for order in _permutations(len(case.logits)):
         moved = replace(case, logits=tuple(case.logits[i] for i in order), target=tuple(case.target[i] for i in order))
 
@@ -140,7 +134,7 @@ def _rows_permuted(case: Case, context: Context) -> Outcome:
             return place if place.row is None else place._replace(row=order.index(place.row))
 
         text = f"With the rows in the order {', '.join(map(str, order))} a row has another loss: rows are not treated "
-        outcomes.append(agree(before, _answers(moved, context), text + "alike.", where))
+        outcomes.append(agree(before, asked(moved, context), text + "alike.", where))
     return worse(*outcomes)
 
 
@@ -159,14 +153,14 @@ BATCH_PERMUTATION = Property(
 
 
 def _alone(case: Case, context: Context) -> Outcome:
-    together, outcomes = _answers(case, context), []
+    together, outcomes = asked(case, context), []
     for i in range(len(case.logits)):
 
         def where(place: Place, i: int = i) -> Place:
             return place._replace(row=i)
 
         text = f"Row {i} has another loss in this batch than alone: it depends on its neighbours."
-        outcomes.append(agree(_answers(single(case, i), context), together, text, where))
+        outcomes.append(agree(asked(single(case, i), context), together, text, where))
     return worse(*outcomes)
 
 
@@ -222,14 +216,14 @@ def _impossible(case: Case, context: Context) -> Outcome:
         logits=tuple((*row[:at], *row[at + 1 :]) for row in case.logits),
         target=tuple(t - (t > at) for t in case.target if isinstance(t, int)),
     )
-    with_it = _answers(case, context)
+    with_it = asked(case, context)
 
     def where(place: Place) -> Place:
         return place if place.column is None else place._replace(column=place.column + (place.column >= at))
 
     own = {place: (0.0, 0.0) for place in with_it if place.quantity == "dl/dz" and place.column == at}
     return worse(
-        agree(_answers(bare, context), with_it, f"Class {at} has probability 0, and changes the loss.", where),
+        agree(asked(bare, context), with_it, f"Class {at} has probability 0, and changes the loss.", where),
         agree(own, with_it, f"Class {at} has probability 0, and has a gradient."),
     )
 
@@ -272,7 +266,7 @@ def _pair(case: Case) -> Case:
 def _is_sigmoid(case: Case, context: Context) -> Outcome:
     here, there = single(case, 0), single(case, 1)
     z1, z2 = here.logits[0]
-    first, second = _answers(here, context), _answers(there, context)
+    first, second = asked(here, context), asked(there, context)
     text = f"The loss of two classes is another at ({z1:g}, {z2:g}) than at ({z1 - z2:g}, 0), "
     outcome = agree(first, second, text + "which have the same probabilities.")
     # Of a formula that is not known there is no closed form, only the nearest one's.

@@ -6,15 +6,15 @@ import math
 from fractions import Fraction
 from itertools import pairwise
 
-from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from polyref.case import Case
 from polyref.property import Context, Property
-from polyref.spec import Reduction, Weighting
-from polyref.verdict import Outcome, Verdict, shown
+from polyref.spec import Weighting
+from polyref.verdict import Outcome, shown
 from polyref_properties.checks import (
     PAPER,
+    UNDECIDED,
     always,
     compare_gradients,
     compare_values,
@@ -27,22 +27,15 @@ from polyref_properties.checks import (
     total_tolerance,
     worse,
 )
-from polyref_properties.strategies import admissible_cases, cases, certain_rows, raised_rows, single
+from polyref_properties.strategies import admissible_cases, cases, certain_rows, offered, raised_rows, reduced, single
 
 
 def _any_cases(context: Context) -> SearchStrategy[Case]:
     """Every reduction that the subject offers, half of the cases with the least reduced."""
-    offered = tuple(
-        r for r in (Reduction.NONE, Reduction.SUM, Reduction.MEAN) if str(r) in context.convention.reductions
-    )
-    batches = cases(context, rows=(1, 3))
-    if len(offered) == 1:
+    every, batches = offered(context), cases(context, rows=(1, 3))
+    if len(every) == 1:
         return batches
-    return st.builds(_reduced, batches, st.sampled_from((offered[0],) * (len(offered) - 1) + offered[1:]))
-
-
-def _reduced(case: Case, reduction: Reduction) -> Case:
-    return case.with_spec(reduction=reduction)
+    return reduced(batches, (every[0],) * (len(every) - 1) + every[1:])
 
 
 def _value_matches(case: Case, context: Context) -> Outcome:
@@ -117,7 +110,7 @@ def _decreasing(case: Case, context: Context) -> Outcome:
     try:
         losses = [total(context.observe(c).value or ()) for c in singles]
     except OverflowError:
-        return Outcome(Verdict.INCONCLUSIVE, 0.0)
+        return UNDECIDED
     target = case.target[0]
     index = target if isinstance(target, int) and len(truths[0].balls.pt[0]) > 1 else 0
     pts = [float(t.balls.pt[0][index]) for t in truths]
@@ -179,7 +172,7 @@ def _admissible_cases(context: Context) -> SearchStrategy[Case]:
 def _non_negative(case: Case, context: Context) -> Outcome:
     truth = context.truth(case)
     if truth.balls.value is None or all(map(math.isinf, truth.tolerance.value)):
-        return Outcome(Verdict.INCONCLUSIVE, 0.0)
+        return UNDECIDED
     seen = context.observe(case).value or ()
     below = [0.0 if v >= 0 else over(v, t) for v, t in zip(seen, truth.tolerance.value, strict=True)]
     i = max(range(len(below)), key=below.__getitem__)
@@ -221,7 +214,7 @@ def _zero_at_certainty(case: Case, context: Context) -> Outcome:
     """
     own, lawful = context.truth(case), family(context.lawful(case))
     if lawful.balls.value is None:
-        return Outcome(Verdict.INCONCLUSIVE, 0.0)
+        return UNDECIDED
     differentiable = context.convention.differentiable
     seen = context.observe(case, gradient=differentiable)
     (row,) = case.logits
@@ -234,7 +227,7 @@ def _zero_at_certainty(case: Case, context: Context) -> Outcome:
         reach = max(own.tolerance.gradient[0])
         left += [(f"dl/dz_{k}", g, reach + abs(float(lawful.gradient(0, k)))) for k, g in enumerate(seen.gradient[0])]
     if all(math.isinf(tolerance) for _, _, tolerance in left):
-        return Outcome(Verdict.INCONCLUSIVE, 0.0)
+        return UNDECIDED
     outcomes = [
         Outcome.of(
             over(observed, tolerance),

@@ -15,23 +15,22 @@ from polyref.spec import Link, Reduction, Weighting
 from polyref.subject.convention import Convention
 from polyref.subject.dialect import Dialect
 from polyref.subject.manner import Manner
-from polyref.verdict import Outcome, Verdict
+from polyref.verdict import Outcome
 from polyref_properties.checks import (
     FOCAL,
     PAPER,
     TORCH,
+    UNDECIDED,
     agree,
     all_of,
+    all_zero,
     answers,
-    compare_gradients,
-    compare_values,
+    asked,
+    compare,
     needs_known_formula,
     needs_weight,
-    worse,
 )
 from polyref_properties.strategies import BENIGN, cases, offered, reduced
-
-_UNDECIDED = Outcome(Verdict.INCONCLUSIVE, 0.0)
 
 
 def _sums(context: Context) -> tuple[Reduction, ...]:
@@ -55,16 +54,12 @@ def _needs_weights_of_any_kind(convention: Convention, dialect: Dialect) -> str 
 
 
 def _whole(case: Case, context: Context) -> Outcome:
-    truth = context.lawful(case)
-    differentiable = context.convention.differentiable
-    seen = context.observe(case, gradient=differentiable)
     laws = {
         Weighting.CE_ONLY: "The weight multiplies the cross-entropy only.",
         Weighting.RESCALED_P: "The weight multiplies the cross-entropy, and rescales Pt in the polynomial.",
     }
     text = laws.get(context.dialect.spec.weighting, "Under class weights the loss is not the weight times the loss.")
-    outcome = compare_values(seen, truth, text)
-    return worse(outcome, compare_gradients(seen, truth, text)) if differentiable else outcome
+    return compare(case, context, context.lawful(case), text, text)
 
 
 WHOLE_LOSS = Property(
@@ -106,8 +101,6 @@ def _without_first(case: Case) -> Case:
 
 
 def _zero(case: Case, context: Context) -> Outcome:
-    seen = context.observe(case, gradient=context.convention.differentiable)
-    truth = context.truth(case)
     assert case.weight is not None
     weights = case.weight
     elements = context.dialect.spec.link is Link.SIGMOID
@@ -118,13 +111,10 @@ def _zero(case: Case, context: Context) -> Outcome:
         at = column if elements and column is not None else target
         return isinstance(at, int) and weights[at] == 0
 
-    found = answers(seen, truth)
+    found = asked(case, context)
     every = all(weightless(i, k) for i in range(len(case.logits)) for k in range(case.classes))
-    nothing = {
-        place: (0.0, 0.0) for place in found if (every if place.row is None else weightless(place.row, place.column))
-    }
-    exactly = {place: (number, 0.0) for place, (number, _) in found.items()}
-    return agree(nothing, exactly, "A class of weight 0 has a loss or a gradient: a part is not weighted.")
+    nothing = [p for p in found if (every if p.row is None else weightless(p.row, p.column))]
+    return all_zero(found, nothing, "A class of weight 0 has a loss or a gradient: a part is not weighted.")
 
 
 ZERO_WEIGHT = Property(
@@ -164,10 +154,7 @@ def _scale(case: Case, context: Context) -> Outcome:
 def _times(case: Case, context: Context, factor: int) -> Outcome:
     assert case.weight is not None
     doubled = replace(case, weight=tuple(2 * w for w in case.weight))
-    once, twice = (
-        answers(context.observe(c, gradient=context.convention.differentiable), context.truth(c))
-        for c in (case, doubled)
-    )
+    once, twice = asked(case, context), asked(doubled, context)
     what = "twice the loss" if factor == 2 else "the same weighted mean"
     text = f"Weights twice as large do not give {what}."
     return agree(once, twice, text, factor=factor)
@@ -210,11 +197,11 @@ def _moved_cases(context: Context) -> SearchStrategy[Case]:
 
 def _moved(case: Case, context: Context) -> Outcome:
     if case.format is BINARY32:
-        return _UNDECIDED  # there is nothing to be moved from
+        return UNDECIDED  # there is nothing to be moved from
     differentiable, dtype = context.convention.differentiable, case.format.torch_name
     seen = context.attempt(case, gradient=differentiable, manner=Manner(mode="moved"))
     if seen.refused:
-        return _UNDECIDED
+        return UNDECIDED
     if seen.killed is not None:
         raise Broke(seen, seen.trouble or "died")
     if seen.value is None:
