@@ -21,10 +21,11 @@ from polyref.options import PROFILES as PROFILES
 from polyref.options import Options as Options
 from polyref.options import Profile as Profile
 from polyref.options import Result as Result
-from polyref.property import Context, Found, check, load_properties, objection, search
+from polyref.property import Context, check, load_properties, objection
 from polyref.records import RETURNS_A_VALUE as RETURNS_A_VALUE
 from polyref.report import document as doc
 from polyref.report.progress import Meter, progress
+from polyref.search import Found, search
 from polyref.spec import Reduction
 from polyref.subject.client import Subject
 from polyref.subject.convention import Convention, ReturnsNothing

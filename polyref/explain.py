@@ -9,8 +9,9 @@ from dataclasses import replace
 from polyref.errors import UsageError
 from polyref.formats import BINARY64
 from polyref.options import PROFILES
-from polyref.property import Context, Property, load_properties, objection, search
+from polyref.property import Context, Property, load_properties, objection
 from polyref.report import laws as doc
+from polyref.search import search
 from polyref.spec import Link, Reduction
 from polyref.subject.convention import Convention
 from polyref.subject.dialect import Dialect

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from polyref.formats import BFLOAT16, BINARY16, BINARY32, BINARY64, Format
-from polyref.property import Found, Property
+from polyref.property import Property
+from polyref.search import Found
 from polyref.subject.client import DEFAULT_LIMITS, Limits
 
 Profile = Literal["quick", "default", "long"]

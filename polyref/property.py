@@ -1,12 +1,11 @@
-"""A property: a law as a value, and the loop that looks for a case that breaks it."""
+"""A property: a law as a value, what it may ask of a subject, and where laws come from."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -176,25 +175,6 @@ class Property:
         return wanted if self.limit is None else min(wanted, self.limit)
 
 
-@dataclass(frozen=True)
-class Found:
-    """What a search found about one law in one format.
-
-    Attributes:
-        verdict: violated if any case violates it, holds if some case could tell and none violates it.
-        outcome: of the smallest violating case, else of the case with the largest ratio; None if nothing was tried.
-        case: that case.
-        examples: how many cases were tried.
-        worst_ratio: the largest error over tolerance met.
-    """
-
-    verdict: Verdict
-    outcome: Outcome | None
-    case: Case | None
-    examples: int
-    worst_ratio: float
-
-
 def check(law: Property, case: Case, context: Context) -> Outcome:
     """One case's outcome; a subject that breaks down violates the law that it was tried for.
 
@@ -208,9 +188,9 @@ def check(law: Property, case: Case, context: Context) -> Outcome:
     except PolyrefError:
         raise
     except Exception as e:
-        raise _failed(law, e, f"for {describe(case)}") from e
+        raise failed(law, e, f"for {describe(case)}") from e
     if not isinstance(outcome, Outcome):
-        raise _failed(law, TypeError(f"its check returned {outcome!r:.80}, no Outcome"), f"for {describe(case)}")
+        raise failed(law, TypeError(f"its check returned {outcome!r:.80}, no Outcome"), f"for {describe(case)}")
     if context.dialect.known or law.formats == "each" or law.self_scaled:
         return outcome
     # The radius is that of another formula than the subject's, so that only the leading half of the digits tells.
@@ -228,10 +208,11 @@ def objection(law: Property, convention: Convention, dialect: Dialect) -> str | 
     try:
         return law.applies(convention, dialect)
     except Exception as e:
-        raise _failed(law, e, f"when it was asked whether it applies to {convention.name}") from e
+        raise failed(law, e, f"when it was asked whether it applies to {convention.name}") from e
 
 
-def _failed(law: Property, error: Exception, when: str) -> LawFailed:
+def failed(law: Property, error: Exception, when: str) -> LawFailed:
+    """The error that says what a law raised, and when."""
     what = " ".join(str(error).split())
     return LawFailed(
         f"the law {law.id!r} itself raised {type(error).__name__} ({what}) {when}: mend the law, or uninstall the "
@@ -244,152 +225,6 @@ def _predicate(broke: Broke) -> str:
     if broke.observation.killed is not None:
         return f"was {what}"
     return what if what.startswith(("returned ", "has no gradient")) else f"raised {what}"
-
-
-#: Hypothesis draws its first ten examples independently; after that most are recombinations of earlier ones, and forty
-#: of those meet far fewer regimes than forty fresh ones do. So a search is made of rounds.
-_ROUND = 10
-
-
-class _OutOfBudget(BaseException):
-    """No more cases may be tried; no Exception, as Hypothesis would take one for a failure of the case."""
-
-
-class _Violation(Exception):
-    """A case broke the law: Hypothesis is to make it smaller."""
-
-
-def search(
-    law: Property, context: Context, *, examples: int = 60, seed: int = 0, shrinks: int = 150, climbs: int = 0
-) -> Found:
-    """Look for a case that breaks a law, and shrink it.
-
-    Args:
-        law: the law.
-        context: subject, dialect and format.
-        examples: cases to generate.
-        seed: the same seed tries the same cases.
-        shrinks: how many further cases may be spent on making a violation smaller.
-        climbs: for a guided law, how many further cases may be spent on making the largest error larger: Hypothesis
-            then aims at larger errors too, and a climb over neighbouring bit patterns begins at the largest one.
-    """
-    from hypothesis import target  # noqa: PLC0415 - import polyref stays light
-
-    tried: dict[Case, Outcome] = {}
-    state = _Search()
-
-    def outcome_of(case: Case) -> Outcome:
-        if case not in tried:
-            if state.smallest is not None:
-                if state.spent >= shrinks:
-                    raise _OutOfBudget
-                state.spent += 1
-            tried[case] = check(law, case, context)
-        return tried[case]
-
-    def attempt(case: Case, *, aim: bool = False) -> None:
-        if not isinstance(case, Case):
-            raise TypeError(f"{case!r:.80} is no Case")
-        result = outcome_of(case)
-        if result.verdict is Verdict.VIOLATED:
-            state.smallest = case
-            raise _Violation
-        if result.verdict is Verdict.HOLDS and result.ratio >= state.ratio:
-            state.ratio, state.worst = result.ratio, case
-        if aim:
-            target(result.ratio)
-
-    name = f"{seed} {law.id} {context.format.name}"
-    with _drawing(law):
-        cases = law.strategy(context)
-    for part in range(2 * math.ceil(examples / _ROUND)):
-        # Every round begins with the simplest case again.
-        left = examples - len(tried) + (part > 0)
-        if left <= (part > 0) or state.smallest is not None:
-            break
-        with _drawing(law):
-            _generate(cases, attempt, min(_ROUND, left), seed=f"{name} {part}")
-    if law.guided and climbs and state.smallest is None and state.worst is not None:
-        with _drawing(law):
-            _generate(cases, partial(attempt, aim=True), climbs // 2, seed=f"{name} aimed")
-        if state.smallest is None:
-            _climb(law, context, state, tried, climbs - climbs // 2)
-    worst_ratio = max((o.ratio for o in tried.values()), default=0.0)
-    if state.smallest is not None:
-        return Found(Verdict.VIOLATED, tried[state.smallest], state.smallest, len(tried), worst_ratio)
-    if state.worst is not None:
-        return Found(Verdict.HOLDS, tried[state.worst], state.worst, len(tried), worst_ratio)
-    return Found(Verdict.INCONCLUSIVE, None, None, len(tried), worst_ratio)
-
-
-@contextmanager
-def _drawing(law: Property) -> Iterator[None]:
-    """What goes wrong while cases are drawn is said of the law."""
-    try:
-        yield
-    except PolyrefError:
-        raise
-    except Exception as e:
-        raise _failed(law, e, "when it drew cases") from e
-
-
-def _generate(cases: SearchStrategy[Case], attempt: Callable[[Case], None], count: int, *, seed: str) -> None:
-    """Have Hypothesis try so many cases, aim at what the attempt targets, and shrink what breaks the law."""
-    from hypothesis import HealthCheck, Phase, given, settings  # noqa: PLC0415 - import polyref stays light
-    from hypothesis import seed as seeded  # noqa: PLC0415
-
-    def tried(case: Case) -> None:
-        attempt(case)
-
-    decorated = settings(
-        max_examples=count,
-        database=None,
-        deadline=None,
-        phases=(Phase.generate, Phase.target, Phase.shrink),
-        suppress_health_check=list(HealthCheck),
-        print_blob=False,
-        report_multiple_bugs=False,
-    )(given(cases)(tried))
-    with suppress(_Violation, _OutOfBudget):
-        seeded(seed)(decorated)()
-
-
-def _climb(law: Property, context: Context, state: _Search, tried: dict[Case, Outcome], budget: int) -> None:
-    """Go on from the nearest case that holds, to a nearer one or to one that does not."""
-    from polyref.climb import climb  # noqa: PLC0415 - it needs scipy
-
-    def ratio(case: Case) -> float:
-        if case not in tried:
-            tried[case] = check(law, case, context)
-        return 0.0 if tried[case].verdict is Verdict.INCONCLUSIVE else tried[case].ratio
-
-    assert state.worst is not None
-    found = climb(state.worst, ratio, budget=budget, enough=1.0)
-    if tried[found].verdict is Verdict.VIOLATED:
-        state.smallest = found
-    else:
-        state.worst = found
-
-
-def draw(law: Property, context: Context, *, examples: int, seed: int = 0) -> tuple[Case, ...]:
-    """The cases that :func:`search` tries, in its order, for any subject of the context's convention and dialect.
-
-    Whoever asks many subjects the same law draws once.
-    """
-    drawn: dict[Case, Outcome] = {}
-    always = Outcome.of(0.0)
-    search(replace(law, check=lambda case, _: drawn.setdefault(case, always)), context, examples=examples, seed=seed)
-    return tuple(drawn)
-
-
-@dataclass
-class _Search:
-    """The smallest violating case so far, how many were tried since the first, and the nearest one that holds."""
-
-    spent: int = 0
-    smallest: Case | None = None
-    worst: Case | None = None
-    ratio: float = -1.0
 
 
 def load_properties() -> tuple[Property, ...]:

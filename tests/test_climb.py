@@ -10,7 +10,8 @@ import right
 from polyref.case import Case
 from polyref.climb import climb, moved, number, place
 from polyref.formats import BFLOAT16, BINARY16, BINARY32, BINARY64
-from polyref.property import Context, search
+from polyref.property import Context
+from polyref.search import search
 from polyref.spec import Spec
 from polyref.subject.local import LocalSubject
 from polyref.verdict import Verdict

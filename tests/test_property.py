@@ -12,7 +12,8 @@ from polyref import property as properties
 from polyref.case import Case
 from polyref.errors import UsageError
 from polyref.formats import BINARY32, BINARY64
-from polyref.property import Broke, Context, LawFailed, check, draw, load_properties, search
+from polyref.property import Broke, Context, LawFailed, check, load_properties
+from polyref.search import draw, search
 from polyref.spec import Reduction, Spec
 from polyref.subject.convention import Convention
 from polyref.subject.dialect import WHOLE_LOSS

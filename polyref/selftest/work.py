@@ -21,8 +21,9 @@ from polyref.case import Case
 from polyref.errors import UsageError
 from polyref.formats import Format
 from polyref.options import AUDITED, PROFILES
-from polyref.property import Context, Property, draw, objection
+from polyref.property import Context, Property, objection
 from polyref.report.selftest import Trial
+from polyref.search import draw
 from polyref.selftest import registry
 from polyref.selftest.effect import Measure
 from polyref.selftest.recorder import TimedOut, at_most

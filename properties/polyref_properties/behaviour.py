@@ -17,7 +17,8 @@ from polyref.subject.dialect import Dialect
 from polyref.subject.manner import Manner, Mode
 from polyref.subject.observation import Observation
 from polyref.verdict import Outcome, Truth
-from polyref_properties.checks import UNDECIDED, always, answer, compare_values, same_numbers
+from polyref_properties.checks import UNDECIDED, answer, compare_values, same_numbers
+from polyref_properties.conditions import always
 from polyref_properties.strategies import BENIGN, cases
 
 

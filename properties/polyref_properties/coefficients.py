@@ -20,17 +20,8 @@ from polyref.spec import Weighting
 from polyref.subject.convention import Convention
 from polyref.subject.dialect import Dialect
 from polyref.verdict import Outcome, Truth, Verdict
-from polyref_properties.checks import (
-    PAPER,
-    UNDECIDED,
-    all_of,
-    exact_total,
-    family,
-    needs_epsilon,
-    over,
-    total,
-    total_tolerance,
-)
+from polyref_properties.checks import PAPER, UNDECIDED, exact_total, family, over, total, total_tolerance
+from polyref_properties.conditions import all_of, needs_epsilon
 from polyref_properties.strategies import cases, single
 
 _EPSILONS = (1.0, -1.0, 2.0, 0.5, -0.5, 4.0, 0.0)

@@ -20,17 +20,8 @@ from polyref.property import Context, Property
 from polyref.reference.ball import enclosure, evaluate_balls
 from polyref.subject.manner import Manner, direction
 from polyref.verdict import Outcome, Truth, shown
-from polyref_properties.checks import (
-    PAPER,
-    UNDECIDED,
-    all_of,
-    answer,
-    needs_gradient,
-    needs_wide_format,
-    over,
-    rational,
-    worse,
-)
+from polyref_properties.checks import PAPER, UNDECIDED, answer, over, rational, worse
+from polyref_properties.conditions import all_of, needs_gradient, needs_wide_format
 from polyref_properties.strategies import cases
 
 _CURVED = Manner(curvature=True)

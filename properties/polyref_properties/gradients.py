@@ -14,21 +14,14 @@ from polyref.case import Case
 from polyref.property import Context, Property
 from polyref.spec import Reduction
 from polyref.verdict import Outcome, Verdict, shown
-from polyref_properties.checks import (
-    PAPER,
-    UNDECIDED,
+from polyref_properties.checks import PAPER, UNDECIDED, by_either_mean, over, rational, total, total_tolerance, worse
+from polyref_properties.conditions import (
     all_of,
-    by_either_mean,
     needs_admissible_epsilon,
     needs_gradient,
     needs_hard_labels,
     needs_softmax,
     needs_wide_format,
-    over,
-    rational,
-    total,
-    total_tolerance,
-    worse,
 )
 from polyref_properties.strategies import BENIGN, admissible_cases, cases, lifted, offered, reduced, single
 

@@ -22,17 +22,14 @@ from polyref_properties.checks import (
     UNDECIDED,
     Place,
     agree,
-    all_of,
     all_zero,
     answers,
     asked,
     compare,
-    needs_index_labels,
-    needs_known_formula,
-    needs_soft_labels,
     refuses,
     worse,
 )
+from polyref_properties.conditions import all_of, needs_index_labels, needs_known_formula, needs_soft_labels
 from polyref_properties.strategies import BENIGN, cases, offered, reduced, shares, softened
 
 _SZEGEDY = "Szegedy et al., Rethinking the Inception Architecture, CVPR 2016, section 7"

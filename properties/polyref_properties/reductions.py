@@ -17,7 +17,6 @@ from polyref.verdict import Outcome
 from polyref_properties.checks import (
     TORCH,
     UNDECIDED,
-    always,
     answer,
     by_either_mean,
     over,
@@ -27,6 +26,7 @@ from polyref_properties.checks import (
     total_tolerance,
     worse,
 )
+from polyref_properties.conditions import always
 from polyref_properties.strategies import BENIGN, cases, offered, reduced
 
 

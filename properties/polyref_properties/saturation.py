@@ -17,16 +17,8 @@ from polyref.subject.convention import Convention
 from polyref.subject.dialect import Dialect
 from polyref.subject.manner import Manner
 from polyref.verdict import Outcome, shown
-from polyref_properties.checks import (
-    FOCAL,
-    UNDECIDED,
-    all_of,
-    always,
-    answer,
-    compare,
-    needs_gradient,
-    needs_softmax,
-)
+from polyref_properties.checks import FOCAL, UNDECIDED, answer, compare
+from polyref_properties.conditions import all_of, always, needs_gradient, needs_softmax
 from polyref_properties.strategies import BENIGN, EVERY, cases, logits
 
 _MAXIMUM = (

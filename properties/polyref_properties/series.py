@@ -18,21 +18,23 @@ from polyref_properties.checks import (
     FOCAL,
     PAPER,
     UNDECIDED,
-    all_of,
     compare,
     compare_gradients,
     compare_values,
     family,
-    needs_class_weights,
-    needs_epsilon,
-    needs_gradient,
-    needs_no_focal_factor,
-    needs_plain_classes,
     over,
     rational,
     total,
     total_tolerance,
     worse,
+)
+from polyref_properties.conditions import (
+    all_of,
+    needs_class_weights,
+    needs_epsilon,
+    needs_gradient,
+    needs_no_focal_factor,
+    needs_plain_classes,
 )
 from polyref_properties.strategies import BENIGN, cases
 

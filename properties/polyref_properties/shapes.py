@@ -15,7 +15,8 @@ from polyref.property import Context, Property
 from polyref.spec import Reduction
 from polyref.subject.manner import Manner
 from polyref.verdict import Outcome
-from polyref_properties.checks import TORCH, UNDECIDED, always, answer, needs_softmax, same_numbers, worse
+from polyref_properties.checks import TORCH, UNDECIDED, answer, same_numbers, worse
+from polyref_properties.conditions import always, needs_softmax
 from polyref_properties.strategies import BENIGN, cases, logits
 
 # --- one row ------------------------------------------------------------------------------------------------------

@@ -16,20 +16,8 @@ from polyref.spec import Link, Reduction, Weighting
 from polyref.subject.convention import Convention
 from polyref.subject.dialect import Dialect
 from polyref.verdict import Outcome, Truth, Verdict
-from polyref_properties.checks import (
-    Place,
-    agree,
-    all_of,
-    always,
-    asked,
-    needs_softmax,
-    needs_unreduced,
-    over,
-    rational,
-    total,
-    total_tolerance,
-    worse,
-)
+from polyref_properties.checks import Place, agree, asked, over, rational, total, total_tolerance, worse
+from polyref_properties.conditions import all_of, always, needs_softmax, needs_unreduced
 from polyref_properties.strategies import BENIGN, cases, shifted_pairs, single
 
 # --- a constant in every logit ------------------------------------------------------------------------------------

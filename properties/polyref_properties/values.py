@@ -15,18 +15,15 @@ from polyref.verdict import Outcome, shown
 from polyref_properties.checks import (
     PAPER,
     UNDECIDED,
-    always,
     compare_gradients,
     compare_values,
     family,
-    needs_admissible_epsilon,
-    needs_gradient,
-    needs_hard_labels,
     over,
     total,
     total_tolerance,
     worse,
 )
+from polyref_properties.conditions import always, needs_admissible_epsilon, needs_gradient, needs_hard_labels
 from polyref_properties.strategies import admissible_cases, cases, certain_rows, offered, raised_rows, reduced, single
 
 

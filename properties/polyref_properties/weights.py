@@ -16,20 +16,8 @@ from polyref.subject.convention import Convention
 from polyref.subject.dialect import Dialect
 from polyref.subject.manner import Manner
 from polyref.verdict import Outcome
-from polyref_properties.checks import (
-    FOCAL,
-    PAPER,
-    TORCH,
-    UNDECIDED,
-    agree,
-    all_of,
-    all_zero,
-    answers,
-    asked,
-    compare,
-    needs_known_formula,
-    needs_weight,
-)
+from polyref_properties.checks import FOCAL, PAPER, TORCH, UNDECIDED, agree, all_zero, answers, asked, compare
+from polyref_properties.conditions import all_of, needs_known_formula, needs_weight
 from polyref_properties.strategies import BENIGN, cases, offered, reduced
 
 

@@ -19,7 +19,8 @@ from polyref.gallery.onehot import Poly1FocalLoss as SigmoidFocal
 from polyref.gallery.rewrapped import FocalLoss as BuiltIn
 from polyref.gallery.rewrapped import poly1_cross_entropy_torch, poly1_focal_loss_torch
 from polyref.nn import PolyBCEWithLogitsLoss, PolyCrossEntropyLoss
-from polyref.property import Broke, Context, check, search
+from polyref.property import Broke, Context, check
+from polyref.search import search
 from polyref.spec import Reduction, Spec
 from polyref.subject.convention import Parameter
 from polyref.subject.identify import identify

@@ -14,7 +14,8 @@ from polyref.formats import BINARY16, BINARY32, BINARY64, Format, named
 from polyref.gallery.onehot import Poly1FocalLoss
 from polyref.nn import PolyBCEWithLogitsLoss, PolyCrossEntropyLoss, PolyFocalLoss, backends
 from polyref.nn.functional import poly_binary_cross_entropy_with_logits, poly_cross_entropy
-from polyref.property import Context, Property, check, search
+from polyref.property import Context, Property, check
+from polyref.search import search
 from polyref.spec import Reduction, Spec
 from polyref.subject.dialect import WHOLE_LOSS
 from polyref.subject.identify import identify

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from polyref.case import Case
 from polyref.formats import BFLOAT16, BINARY16, BINARY32, BINARY64
-from polyref.property import Context, check, search
+from polyref.property import Context, check
+from polyref.search import search
 from polyref.spec import Reduction, Spec
 from polyref.subject.local import LocalSubject
 from polyref.subject.observation import Observation

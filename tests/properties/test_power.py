@@ -10,7 +10,8 @@ import pytest
 from polyref.case import Case
 from polyref.formats import BINARY64, named
 from polyref.options import AUDITED
-from polyref.property import Context, draw
+from polyref.property import Context
+from polyref.search import draw
 from polyref.subject.local import LocalSubject
 from polyref_properties import ALL
 from polyref_properties.mutants import CLAIMED, CONVENTION

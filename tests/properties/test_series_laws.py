@@ -11,7 +11,8 @@ import torch
 from polyref.audit import AUDITED
 from polyref.case import Case
 from polyref.formats import BINARY16, BINARY64
-from polyref.property import Context, check, search
+from polyref.property import Context, check
+from polyref.search import search
 from polyref.spec import Spec
 from polyref.subject.local import LocalSubject
 from polyref.subject.manner import direction

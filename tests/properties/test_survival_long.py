@@ -19,8 +19,9 @@ import torch
 
 from polyref.formats import Format
 from polyref.options import AUDITED
-from polyref.property import Context, Found, Property, search
+from polyref.property import Context, Property
 from polyref.report.files import write_atomically
+from polyref.search import Found, search
 from polyref.subject.local import LocalSubject
 from polyref.verdict import Verdict
 from polyref_properties import ALL

@@ -1,0 +1,183 @@
+"""The search for a case that breaks a law, and for the worst one where none does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from polyref.case import Case
+from polyref.errors import PolyrefError
+from polyref.property import Context, Property, check, failed
+from polyref.verdict import Outcome, Verdict
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search found about one law in one format.
+
+    Attributes:
+        verdict: violated if any case violates it, holds if some case could tell and none violates it.
+        outcome: of the smallest violating case, else of the case with the largest ratio; None if nothing was tried.
+        case: that case.
+        examples: how many cases were tried.
+        worst_ratio: the largest error over tolerance met.
+    """
+
+    verdict: Verdict
+    outcome: Outcome | None
+    case: Case | None
+    examples: int
+    worst_ratio: float
+
+
+#: Hypothesis draws its first ten examples independently; after that most are recombinations of earlier ones, and forty
+#: of those meet far fewer regimes than forty fresh ones do. So a search is made of rounds.
+_ROUND = 10
+
+
+class _OutOfBudget(BaseException):
+    """No more cases may be tried; no Exception, as Hypothesis would take one for a failure of the case."""
+
+
+class _Violation(Exception):
+    """A case broke the law: Hypothesis is to make it smaller."""
+
+
+def search(
+    law: Property, context: Context, *, examples: int = 60, seed: int = 0, shrinks: int = 150, climbs: int = 0
+) -> Found:
+    """Look for a case that breaks a law, and shrink it.
+
+    Args:
+        law: the law.
+        context: subject, dialect and format.
+        examples: cases to generate.
+        seed: the same seed tries the same cases.
+        shrinks: how many further cases may be spent on making a violation smaller.
+        climbs: for a guided law, how many further cases may be spent on making the largest error larger: Hypothesis
+            then aims at larger errors too, and a climb over neighbouring bit patterns begins at the largest one.
+    """
+    from hypothesis import target  # noqa: PLC0415 - import polyref stays light
+
+    tried: dict[Case, Outcome] = {}
+    state = _Search()
+
+    def outcome_of(case: Case) -> Outcome:
+        if case not in tried:
+            if state.smallest is not None:
+                if state.spent >= shrinks:
+                    raise _OutOfBudget
+                state.spent += 1
+            tried[case] = check(law, case, context)
+        return tried[case]
+
+    def attempt(case: Case, *, aim: bool = False) -> None:
+        if not isinstance(case, Case):
+            raise TypeError(f"{case!r:.80} is no Case")
+        result = outcome_of(case)
+        if result.verdict is Verdict.VIOLATED:
+            state.smallest = case
+            raise _Violation
+        if result.verdict is Verdict.HOLDS and result.ratio >= state.ratio:
+            state.ratio, state.worst = result.ratio, case
+        if aim:
+            target(result.ratio)
+
+    name = f"{seed} {law.id} {context.format.name}"
+    with _drawing(law):
+        cases = law.strategy(context)
+    for part in range(2 * math.ceil(examples / _ROUND)):
+        # Every round begins with the simplest case again.
+        left = examples - len(tried) + (part > 0)
+        if left <= (part > 0) or state.smallest is not None:
+            break
+        with _drawing(law):
+            _generate(cases, attempt, min(_ROUND, left), seed=f"{name} {part}")
+    if law.guided and climbs and state.smallest is None and state.worst is not None:
+        with _drawing(law):
+            _generate(cases, partial(attempt, aim=True), climbs // 2, seed=f"{name} aimed")
+        if state.smallest is None:
+            _climb(law, context, state, tried, climbs - climbs // 2)
+    worst_ratio = max((o.ratio for o in tried.values()), default=0.0)
+    if state.smallest is not None:
+        return Found(Verdict.VIOLATED, tried[state.smallest], state.smallest, len(tried), worst_ratio)
+    if state.worst is not None:
+        return Found(Verdict.HOLDS, tried[state.worst], state.worst, len(tried), worst_ratio)
+    return Found(Verdict.INCONCLUSIVE, None, None, len(tried), worst_ratio)
+
+
+@contextmanager
+def _drawing(law: Property) -> Iterator[None]:
+    """What goes wrong while cases are drawn is said of the law."""
+    try:
+        yield
+    except PolyrefError:
+        raise
+    except Exception as e:
+        raise failed(law, e, "when it drew cases") from e
+
+
+def _generate(cases: SearchStrategy[Case], attempt: Callable[[Case], None], count: int, *, seed: str) -> None:
+    """Have Hypothesis try so many cases, aim at what the attempt targets, and shrink what breaks the law."""
+    from hypothesis import HealthCheck, Phase, given, settings  # noqa: PLC0415 - import polyref stays light
+    from hypothesis import seed as seeded  # noqa: PLC0415
+
+    def tried(case: Case) -> None:
+        attempt(case)
+
+    decorated = settings(
+        max_examples=count,
+        database=None,
+        deadline=None,
+        phases=(Phase.generate, Phase.target, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+        print_blob=False,
+        report_multiple_bugs=False,
+    )(given(cases)(tried))
+    with suppress(_Violation, _OutOfBudget):
+        seeded(seed)(decorated)()
+
+
+def _climb(law: Property, context: Context, state: _Search, tried: dict[Case, Outcome], budget: int) -> None:
+    """Go on from the nearest case that holds, to a nearer one or to one that does not."""
+    from polyref.climb import climb  # noqa: PLC0415 - it needs scipy
+
+    def ratio(case: Case) -> float:
+        if case not in tried:
+            tried[case] = check(law, case, context)
+        return 0.0 if tried[case].verdict is Verdict.INCONCLUSIVE else tried[case].ratio
+
+    assert state.worst is not None
+    found = climb(state.worst, ratio, budget=budget, enough=1.0)
+    if tried[found].verdict is Verdict.VIOLATED:
+        state.smallest = found
+    else:
+        state.worst = found
+
+
+def draw(law: Property, context: Context, *, examples: int, seed: int = 0) -> tuple[Case, ...]:
+    """The cases that :func:`search` tries, in its order, for any subject of the context's convention and dialect.
+
+    Whoever asks many subjects the same law draws once.
+    """
+    drawn: dict[Case, Outcome] = {}
+    always = Outcome.of(0.0)
+    search(replace(law, check=lambda case, _: drawn.setdefault(case, always)), context, examples=examples, seed=seed)
+    return tuple(drawn)
+
+
+@dataclass
+class _Search:
+    """The smallest violating case so far, how many were tried since the first, and the nearest one that holds."""
+
+    spent: int = 0
+    smallest: Case | None = None
+    worst: Case | None = None
+    ratio: float = -1.0
