@@ -61,7 +61,7 @@ def audit(target: str, options: Options | None = None, *, quiet: bool = False) -
 
 def findings(runner: Runner, dialect: Dialect, options: Options) -> Iterator[Result]:
     """Every law's verdict on a subject, as each is reached."""
-    examples, _ = PROFILES[options.profile]
+    (examples, _), climbs = PROFILES[options.profile], CLIMBS[options.profile]
     formats = audited_formats(runner.convention, options)
     # A format that the subject does not compute in would show its lost digits in every law: the two that are about
     # the size of the error, which are the guided ones, say it once.
@@ -74,7 +74,6 @@ def findings(runner: Runner, dialect: Dialect, options: Options) -> Iterator[Res
         asked = formats if law.guided else computed
         for fmt in asked if law.formats == "each" else computed[:1]:
             context = Context(runner, dialect, fmt)
-            climbs = CLIMBS[options.profile]
             found = search(law, context, examples=law.examples(examples), seed=options.seed, climbs=climbs)
             yield Result(law, fmt, found)
 

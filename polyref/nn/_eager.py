@@ -45,7 +45,7 @@ def forward(
         for chunk, values in _pass(logits, target, parameters, factors, None):
             chunk.of(loss).copy_(values)
         return loss, logits.new_empty((0,))
-    out = _new_gradient(logits) if gradient else None
+    out = advise_large_pages(torch.empty_like(logits)) if gradient else None
     groups = parameters.groups
     # Groups come from transforms, and none is so long that its losses are not to be kept.
     kept = groups > 0 or keeps_losses(target.numel(), logits.shape[1])
@@ -76,11 +76,6 @@ def backward_(
     factors = Factors.of(target, weight, parameters, grad=grad, ignoring=ignoring)
     for _ in _pass(logits, target, parameters, factors, out):
         pass
-
-
-def _new_gradient(logits: Tensor) -> Tensor:
-    out = torch.empty_like(logits)
-    return advise_large_pages(out) if out.device.type == "cpu" else out
 
 
 def _no_losses(device: torch.device) -> Tensor:

@@ -27,14 +27,14 @@ def _madvise() -> Any:
 
 
 def advise_large_pages(fresh: Tensor) -> Tensor:
-    """Ask for large pages for a new tensor of the CPU, and return it.
+    """Ask for large pages for a new tensor, and return it; of another device than the CPU, just return it.
 
     The first write to new memory costs a fault for each of its pages: of a gradient of 128 MiB, the third part of a
     loss's time. It is advice, to whole large pages within the tensor alone; where the system does not follow it,
     nothing changes.
     """
     size = fresh.nbytes
-    if size < _PAGE or (function := _madvise()) is None:
+    if size < _PAGE or fresh.device.type != "cpu" or (function := _madvise()) is None:
         return fresh
     address = fresh.data_ptr()
     begin, end = -(-address // _PAGE) * _PAGE, (address + size) // _PAGE * _PAGE

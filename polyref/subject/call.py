@@ -27,6 +27,8 @@ from polyref.subject.signature import role_named
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _NAMES = {getattr(torch, f.torch_name): f.name for f in FORMATS.values()}
 _MESSAGE_LIMIT = 300
+#: The weight of every class of a second instance, which is to take over the first one's.
+_OTHER_WEIGHT = 0.25
 
 
 class Caller:
@@ -172,12 +174,12 @@ class Caller:
             before = arranged(inputs, manner)
             leaf, given = handed_over(inputs, manner, gradient=gradient)
         except Refused as e:
-            return Observation(error=f"not asked: {e}", refused=True)
+            return _not_asked(e)
         try:
             made = self._made(case, given.weight, manner)
             first = self._run(made, case, leaf, given, manner)
         except Refused as e:
-            return Observation(error=f"not asked: {e}", refused=True)
+            return _not_asked(e)
         except SystemExit as e:
             return Observation(error=f"SystemExit: {e.code}", killed=f"exit {exit_status(e)}")
         except Exception as e:
@@ -201,11 +203,10 @@ class Caller:
         """The subject, made and then made ready for the manner."""
         narrow = weight.float() if weight is not None and manner.mode == "moved" else weight
 
-        def make(factor: float) -> Any:
-            other = None if weight is None else torch.full_like(weight, factor)
-            return self.make(case, other, manner)
+        def another() -> Any:
+            return self.make(case, None if weight is None else torch.full_like(weight, _OTHER_WEIGHT), manner)
 
-        return prepared(self.make(case, narrow, manner), make, manner, torch_dtype(case.format))
+        return prepared(self.make(case, narrow, manner), another, manner, torch_dtype(case.format))
 
     def _run(
         self, made: Callable[..., Any], case: Case, leaf: torch.Tensor | None, given: Inputs, manner: Manner
@@ -232,6 +233,10 @@ class Caller:
             gradient_equal=None if first.gradient is None else _same_bits(first.gradient, run.gradient),
             error=run.error,
         )
+
+
+def _not_asked(refused: Refused) -> Observation:
+    return Observation(error=f"not asked: {refused}", refused=True)
 
 
 def same_bits(a: Inputs, b: Inputs) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -73,12 +73,12 @@ def _laid_out(logits: Tensor, layout: str) -> Tensor:
     return logits
 
 
-def prepared(made: Any, make: Callable[[float], Any], manner: Manner, dtype: torch.dtype) -> Any:
+def prepared(made: Any, another: Callable[[], Any], manner: Manner, dtype: torch.dtype) -> Any:
     """The subject as the mode asks for it.
 
     Args:
         made: the subject, ready to be called.
-        make: makes another one, with every class weight replaced by a number, or as they are for 1.
+        another: makes a second one, with other class weights.
         manner: of the call.
         dtype: of the logits.
 
@@ -95,20 +95,17 @@ def prepared(made: Any, make: Callable[[float], Any], manner: Manner, dtype: tor
             raise Refused("it is no torch.nn.Module")
         if manner.mode == "moved":
             return made.to(dtype)
-        other = make(0.25)
+        other = another()
         other.load_state_dict(made.state_dict())
         return other
     return made
 
 
-@contextmanager
-def surroundings(manner: Manner, device: str) -> Iterator[None]:
+def surroundings(manner: Manner, device: str) -> AbstractContextManager[Any]:
     """What the call happens within."""
-    within = (
-        torch.autocast(device.split(":", maxsplit=1)[0], torch.bfloat16) if manner.mode == "autocast" else nullcontext()
-    )
-    with within:
-        yield
+    if manner.mode != "autocast":
+        return nullcontext()
+    return torch.autocast(torch.device(device).type, torch.bfloat16)
 
 
 def curved(gradient: Tensor, leaf: Tensor) -> tuple[Tensor | None, str | None]:

@@ -72,6 +72,7 @@ def pack_observation(observation: Observation) -> dict[str, Any]:
         "value": None if value is None else _packed(value),
         "shape": observation.shape,
         "dtype": observation.dtype,
+        # Wherever there is a curvature, there is a gradient of as many classes.
         "classes": len(gradient[0]) if gradient else 0,
         "gradient": None if gradient is None else _packed(chain.from_iterable(gradient)),
         "gradient_reason": observation.gradient_reason,
@@ -80,19 +81,18 @@ def pack_observation(observation: Observation) -> dict[str, Any]:
         "inputs_untouched": observation.inputs_untouched,
         "second": None if second is None else second.to_json(),
         "warnings": observation.warnings,
-        "curvature": None
-        if observation.curvature is None
-        else [[v.hex() for v in row] for row in observation.curvature],
+        "curvature": None if observation.curvature is None else _packed(chain.from_iterable(observation.curvature)),
         "refused": observation.refused,
     }
 
 
 def unpack_observation(data: dict[str, Any]) -> Observation:
     """The observation that :func:`pack_observation` packed."""
-    value, gradient, classes = data["value"], data["gradient"], data.pop("classes")
-    bare = Observation.from_json(data | {"value": None, "gradient": None})
+    value, gradient, curvature, classes = data["value"], data["gradient"], data["curvature"], data.pop("classes")
+    bare = Observation.from_json(data | {"value": None, "gradient": None, "curvature": None})
     object.__setattr__(bare, "value", None if value is None else tuple(_unpacked(value)))
     object.__setattr__(bare, "gradient", None if gradient is None else _rows(gradient, classes))
+    object.__setattr__(bare, "curvature", None if curvature is None else _rows(curvature, classes))
     return bare
 
 
