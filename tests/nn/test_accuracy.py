@@ -7,7 +7,6 @@ run writes it to reports/nn/accuracy.json.
 
 from __future__ import annotations
 
-import json
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -15,9 +14,9 @@ from typing import Any
 
 import pytest
 import torch
+from ledger import ledger
 
 from polyref.nn import backends
-from polyref.report.files import write_atomically
 
 from .accuracy import Worst, measure, rows
 
@@ -82,7 +81,7 @@ def test_the_error_of_many_rows(dtype: torch.dtype, backend: str, monkeypatch: p
 
 
 def record(dtype: str, backend: str, found: dict[str, Any]) -> None:
-    """Enter a measurement into the report. The runs of one report are made one after the other."""
+    """Enter a measurement into the report."""
     made = {
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -90,13 +89,6 @@ def record(dtype: str, backend: str, found: dict[str, Any]) -> None:
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "rows": {f"C={classes}": count for classes, count in LONG.items()},
     }
-    document: dict[str, Any] = json.loads(REPORT.read_text()) if REPORT.exists() else {}
-    if document.get("made") != made:
-        document = {
-            "about": "worst error in ulps of the exact result, [value, gradient entry], Pt from 1e-30 to 1 - 1e-30",
-            "made": made,
-            "backends": {},
-        }
-    document["backends"].setdefault(backend, {})[dtype] = found
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(REPORT, (json.dumps(document, indent=1, sort_keys=True) + "\n").encode())
+    about = "worst error in ulps of the exact result, [value, gradient entry], Pt from 1e-30 to 1 - 1e-30"
+    with ledger(REPORT, about=about, made=made, part="backends") as backends_measured:
+        backends_measured.setdefault(backend, {})[dtype] = found

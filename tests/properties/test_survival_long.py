@@ -6,21 +6,18 @@ run goes on where it ended. ``POLYREF_SURVIVAL`` sets another number of examples
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from ledger import ledger
 
 from polyref.formats import Format
 from polyref.options import AUDITED
 from polyref.property import Context, Property
-from polyref.report.files import write_atomically
 from polyref.search import Found, search
 from polyref.subject.local import LocalSubject
 from polyref.verdict import Verdict
@@ -65,15 +62,9 @@ def record(law: Property, fmt: Format, chunk: int, found: Found | None) -> bool:
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "chunk": CHUNK,
     }
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    folder = os.open(REPORT.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        document: dict[str, Any] = json.loads(REPORT.read_text()) if REPORT.exists() else {}
-        if document.get("made") != made:
-            about = "examples that a right implementation survived, and the worst error over tolerance, by law"
-            document = {"about": about, "made": made, "formats": {}}
-        entry = document["formats"].setdefault(fmt.name, {"examples": 0, "violations": 0, "laws": {}})
+    about = "examples that a right implementation survived, and the worst error over tolerance, by law"
+    with ledger(REPORT, about=about, made=made, part="formats") as formats:
+        entry = formats.setdefault(fmt.name, {"examples": 0, "violations": 0, "laws": {}})
         of_law = entry["laws"].setdefault(law.id, {"examples": 0, "chunks": 0, "worst": 0.0})
         if found is None:
             return bool(of_law["chunks"] > chunk)
@@ -83,10 +74,7 @@ def record(law: Property, fmt: Format, chunk: int, found: Found | None) -> bool:
         of_law["worst"] = max(of_law["worst"], round(found.worst_ratio, 4)) if not violated else "violated"
         entry["examples"] += found.examples
         entry["violations"] += violated
-        write_atomically(REPORT, (json.dumps(document, indent=1, sort_keys=True) + "\n").encode())
         return False
-    finally:
-        os.close(folder)
 
 
 @pytest.mark.long

@@ -6,19 +6,15 @@ interrupted run keeps what it has and a repeated one replaces it.
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from ledger import ledger
 
 from polyref.formats import BFLOAT16, BINARY16, BINARY32, BINARY64, Format
-from polyref.report.files import write_atomically
 from polyref.spec import Spec
 
 from .implementations import RIGHT
@@ -47,27 +43,15 @@ def record(fmt: Format, chunk: int, worst: dict[str, dict[str, float]]) -> None:
         "epsilon": list(EPSILONS),
         "scales": list(SCALES),
     }
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    folder = os.open(REPORT.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        document: dict[str, Any] = json.loads(REPORT.read_text()) if REPORT.exists() else {}
-        if document.get("made") != made:
-            document = {
-                "about": "worst |observed - exact| / tolerance of right implementations; at most 1 by derivation",
-                "made": made,
-                "formats": {},
-            }
-        entry = document["formats"].setdefault(fmt.name, {"cases": 0, "worst": {}, "chunks": {}})
+    about = "worst |observed - exact| / tolerance of right implementations; at most 1 by derivation"
+    with ledger(REPORT, about=about, made=made, part="formats") as formats:
+        entry = formats.setdefault(fmt.name, {"cases": 0, "worst": {}, "chunks": {}})
         entry["chunks"][str(chunk)] = worst
         entry["cases"] = len(entry["chunks"]) * ROWS * len(CLASSES) * len(EPSILONS)
         entry["worst"] = {
             name: {what: max(c[name][what] for c in entry["chunks"].values()) for what in ("value", "gradient")}
             for name in RIGHT
         }
-        write_atomically(REPORT, (json.dumps(document, indent=1, sort_keys=True) + "\n").encode())
-    finally:
-        os.close(folder)
 
 
 @pytest.mark.long
