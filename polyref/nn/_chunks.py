@@ -21,7 +21,11 @@ from polyref.nn._kernel import Parameters
 _CPU_CHUNK = 1 << 21
 _DEVICE_CHUNK = 1 << 25
 
-#: Scratch for exponentials is at most this part of the logits, but between these two in bytes.
+#: Bytes of the numbers of a row while they are computed, of which there are ten.
+_ROW = 80
+
+#: What a chunk needs for them, and for exponentials that cannot be computed where the gradient will be, is at most this
+#: part of the logits, but between these two in bytes.
 _SCRATCH = 1 / 16
 _LEAST_SCRATCH = 1 << 20
 _MOST_SCRATCH = 1 << 21
@@ -53,10 +57,9 @@ def chunk_elements(logits: Tensor, dtype: torch.dtype, *, scratch: bool) -> int:
     """About how many elements a chunk has whose exponentials have this dtype, and perhaps need scratch."""
     if logits.device.type != "cpu":
         return _DEVICE_CHUNK // dtype.itemsize
-    size = _CPU_CHUNK * max(torch.get_num_threads(), 2)
-    if scratch:
-        size = min(size, _MOST_SCRATCH, max(int(_SCRATCH * logits.nbytes), _LEAST_SCRATCH))
-    return size // dtype.itemsize
+    most = _CPU_CHUNK * max(torch.get_num_threads(), 2) // dtype.itemsize
+    each = _ROW / max(logits.shape[1], 1) + (dtype.itemsize if scratch else 0)
+    return min(most, int(min(_MOST_SCRATCH, max(_SCRATCH * logits.nbytes, _LEAST_SCRATCH)) / each))
 
 
 def chunks(shape: Sequence[int], elements: int) -> Iterator[Chunk]:
