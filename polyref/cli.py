@@ -128,9 +128,10 @@ def evaluate(
 def audit(
     target: str,
     /,
-    *,
+    *targets: str,
     json: Path | None = None,
     html: Path | None = None,
+    jobs: Whole = 1,
     formats: str | None = None,
     profile: Literal["quick", "default", "long"] = "default",
     seed: Whole = 0,
@@ -141,16 +142,21 @@ def audit(
 ) -> int:
     """Say what an implementation computes, which laws it breaks, and how many digits it keeps.
 
-    An audit runs the code that it is given, in a process of its own with limits on time and memory.
+    An audit runs the code that it is given, in a process of its own with limits on time and memory. The exit code of
+    several audits is the gravest of theirs.
 
     Parameters
     ----------
     target
         package.module:attr or path/to/file.py:attr; a class, a function or a factory.
+    targets
+        More of them.
     json
-        Write the document to this file.
+        Write the document to this file; with several targets, the documents to this folder.
     html
-        Write the report to this file.
+        Write the report to this file; with several targets, the reports and an index to this folder.
+    jobs
+        How many audits run at once.
     formats
         Formats to look at, separated by commas; by default binary64, binary32, binary16 and bfloat16.
     profile
@@ -166,7 +172,7 @@ def audit(
     memory
         GiB of data that the subject may use.
     """
-    from polyref import audit as au  # noqa: PLC0415
+    from polyref import auditor as au  # noqa: PLC0415
     from polyref.formats import named  # noqa: PLC0415
     from polyref.report import document, files, terminal  # noqa: PLC0415
     from polyref.report import html as page  # noqa: PLC0415
@@ -176,9 +182,6 @@ def audit(
     for name, value in (("--timeout", timeout), ("--memory", memory)):
         if not 0 < value < _ENDLESS:
             raise UsageError(f"{name} {value:g} is not allowed: give a number above 0, and below {_ENDLESS}")
-    for path in (json, html):
-        if path is not None:
-            files.check_writable(path)
     options = au.Options(
         formats=au.AUDITED if formats is None else tuple(named(f.strip()) for f in formats.split(",")),
         seed=seed,
@@ -187,6 +190,13 @@ def audit(
         call=parse_overrides(call, "--call"),
         limits=Limits(seconds_per_case=timeout, memory_bytes=int(memory * 2**30)),
     )
+    if targets:
+        from polyref import many  # noqa: PLC0415
+
+        return many.run((target, *targets), options, jobs=jobs, json_folder=json, html_folder=html)
+    for path in (json, html):
+        if path is not None:
+            files.check_writable(path)
     found = au.audit(target, options)
     if json is not None:
         document.write(found, json)
@@ -224,7 +234,7 @@ def check(
     call
         name=value for the call; may be given again.
     """
-    from polyref import audit as au  # noqa: PLC0415
+    from polyref import auditor as au  # noqa: PLC0415
     from polyref.report import terminal  # noqa: PLC0415
     from polyref.subject.overrides import parse_overrides  # noqa: PLC0415
     from polyref.verdict import Verdict  # noqa: PLC0415

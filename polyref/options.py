@@ -34,6 +34,7 @@ class Options:
         init: overrides of constructor arguments.
         call: overrides of call arguments.
         limits: what the subject may use.
+        laws: ids of the laws to judge; empty for all of them, and the grades with them.
     """
 
     formats: tuple[Format, ...] = AUDITED
@@ -42,6 +43,7 @@ class Options:
     init: Mapping[str, Any] = field(default_factory=dict)
     call: Mapping[str, Any] = field(default_factory=dict)
     limits: Limits = DEFAULT_LIMITS
+    laws: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -107,17 +107,16 @@ def one_breakdown(every: list[doc.Finding]) -> list[doc.Finding]:
 
 
 def _reproduce(target: str, law: Property, case: Case, options: Options) -> str:
-    """The command that tries exactly this case again."""
-    words = [
-        "polyref",
-        "check",
-        target,
-        "--property",
-        law.id,
-        "--case",
-        json.dumps(case.to_json(), separators=(",", ":")),
-    ]
-    return shlex.join([*words, *_overrides(options)])
+    """The command that tries exactly this case again, or for an object in hand the call that does."""
+    text = json.dumps(case.to_json(), separators=(",", ":"))
+    if ":" not in target:
+        return f"polyref.check({target}, {law.id!r}, {text!r}{_keywords(options)})"
+    return shlex.join(["polyref", "check", target, "--property", law.id, "--case", text, *_overrides(options)])
+
+
+def _keywords(options: Options) -> str:
+    given = {"init": options.init, "call": options.call}
+    return "".join(f", {name}={dict(overrides)!r}" for name, overrides in given.items() if overrides)
 
 
 def _overrides(options: Options) -> Iterator[str]:
@@ -283,7 +282,11 @@ def nothing_returned(
         observed="None",
         ratio=math.inf,
         examples=1,
-        reproduce=shlex.join(["polyref", "audit", target, *_overrides(options)]),
+        reproduce=(
+            shlex.join(["polyref", "audit", target, *_overrides(options)])
+            if ":" in target
+            else f"polyref.audit({target}{_keywords(options)})"
+        ),
     )
     return doc.Document(
         subject=subject(target, target.rpartition(":")[2], Source()),

@@ -21,7 +21,7 @@ from selftest.example import build as selftest
 from selftest.example import failure
 
 from polyref import __version__, cli, records
-from polyref import audit as au
+from polyref import auditor as au
 from polyref.errors import NothingMeasured
 from polyref.formats import BFLOAT16, BINARY32, BINARY64
 from polyref.report import document

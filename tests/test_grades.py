@@ -9,7 +9,7 @@ import pytest
 import right
 import torch
 
-from polyref.audit import AUDITED
+from polyref.auditor import AUDITED
 from polyref.case import Case
 from polyref.formats import BFLOAT16, BINARY16, BINARY32, BINARY64
 from polyref.grades import REGIMES, Grade, Tally, grade_format, regime_of

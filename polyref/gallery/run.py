@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from pathlib import Path
 
-from polyref.audit import Options, Profile, audit
+from polyref import many
 from polyref.errors import UsageError
 from polyref.gallery import ENTRIES
-from polyref.report import document, files, html, terminal
-from polyref.report.progress import progress
+from polyref.options import Options, Profile
+from polyref.report import files, terminal
 from polyref.report.screen import Screen
 
 #: (name of the files, target, laws that it is known to break): our own losses first, which break none.
@@ -42,21 +39,16 @@ def run(out: Path, *, profile: Profile = "default", jobs: int = 2) -> int:
     Raises:
         UsageError: if the folder cannot be written, or ``jobs`` is below 1.
     """
-    if jobs < 1:
-        raise UsageError(f"--jobs {jobs} is not allowed: give at least 1")
+    many.check_jobs(jobs)
     files.make_folder(out)
     chosen = list(targets())
-    with progress("gallery", total=len(chosen)) as meter:
-        documents = []
-        for found in _audited([target for _, target, _ in chosen], Options(profile=profile), jobs):
-            documents.append(found)
-            meter.step(f"done {found.subject.target}")
-    pages = []
-    for (name, _, _), found in zip(chosen, documents, strict=True):
-        document.write(found, out / f"{name}.json")
-        html.write(found, out / f"{name}.html")
-        pages.append((found, f"{name}.html", f"{name}.json"))
-    html.write_index(pages, out / "index.html")
+    results = many.audit_all([target for _, target, _ in chosen], Options(profile=profile), jobs=jobs, title="gallery")
+    documents = []
+    for found in results:
+        if isinstance(found, many.Failure):
+            raise UsageError(found.message)
+        documents.append(found)
+    many.write([(name, d) for (name, _, _), d in zip(chosen, documents, strict=True)], json_folder=out, html_folder=out)
     console = Screen()
     terminal.summary_table(documents, console)
     console.print(f"Reports: {out / 'index.html'}", soft_wrap=True)
@@ -68,16 +60,6 @@ def run(out: Path, *, profile: Profile = "default", jobs: int = 2) -> int:
     for line in surprises:
         console.print(line, style="bold red", soft_wrap=True)
     return 1 if surprises else 0
-
-
-def _audited(names: list[str], options: Options, jobs: int) -> Iterator[document.Document]:
-    one = partial(audit, options=options, quiet=True)  # all of them together have one line of progress
-    if jobs == 1:
-        yield from map(one, names)
-        return
-    # Spawned, so that no audit inherits another's state.
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(one, names)
 
 
 def _surprises(target: str, known: frozenset[str], broken: set[str]) -> Iterator[str]:

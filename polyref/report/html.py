@@ -17,8 +17,8 @@ from polyref.report.document import SCHEMA, Document, Finding, Grade
 from polyref.report.files import write_atomically
 from polyref.report.words import number
 
-#: A document, the path of its page and the path of its JSON, both relative to the index.
-Entry: TypeAlias = tuple[Document, str, str]
+#: A document, the path of its page and the path of its JSON if there is one, both relative to the index.
+Entry: TypeAlias = tuple[Document, str, str | None]
 
 
 def render(document: Document) -> str:
@@ -49,7 +49,7 @@ def render_index(entries: Sequence[Entry]) -> str:
             "broken": summary.laws(d).broken,
             "grades": summary.worst_grades(d),
             "html": quote(os.fsencode(html)),
-            "json": quote(os.fsencode(data)),
+            "json": None if data is None else quote(os.fsencode(data)),
         }
         for d, html, data in entries
     ]

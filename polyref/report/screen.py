@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import io
 import os
 import sys
+from collections.abc import Callable
 from typing import Any, Final
 
 from rich.console import Console
@@ -36,6 +38,13 @@ class Screen(Console):
         """A reader such as head had enough: the rest is dropped, and the exit code stays that of the findings."""
         self.quiet = True
         drop_output()
+
+
+def plain(draw: Callable[[Console], None], *, width: int = 100) -> str:
+    """What ``draw`` prints, as text without colours and without blank lines around it."""
+    stream = io.StringIO()
+    draw(Screen(file=stream, width=width, color_system=None, force_terminal=False, force_jupyter=False))
+    return stream.getvalue().strip("\n")
 
 
 def drop_output() -> None:

@@ -6,7 +6,7 @@ holds if any says so, else it is open: the same rule that gives a document its e
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -59,8 +59,13 @@ class Broken:
 
 def broken(document: Document) -> list[Broken]:
     """The broken laws in the document's order, each once, its formats widest first."""
+    return by_law(document.violated)
+
+
+def by_law(violated: Sequence[Finding]) -> list[Broken]:
+    """Violated findings in their order, one for each law, its formats widest first."""
     groups: dict[str, list[Finding]] = {}
-    for f in document.violated:
+    for f in violated:
         groups.setdefault(f.property, []).append(f)
     ordered = [sorted(group, key=lambda f: _width(f.format)) for group in groups.values()]
     return [Broken(first, tuple(rest)) for first, *rest in ordered]

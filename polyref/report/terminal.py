@@ -65,7 +65,7 @@ def render(document: Document, console: Console) -> None:
     put(console, indented(_head(document)), width)
     for i, law in enumerate(broken(document), start=1):
         console.print()
-        _broken(i, law, console, width)
+        broken_law(law, console, index=i)
     console.print()
     put(console, _others(document), width)
     if document.grades:
@@ -136,14 +136,16 @@ def _head(document: Document) -> Group:
     return Group(grid(rows))
 
 
-def _broken(i: int, broken_law: Broken, console: Console, width: int) -> None:
-    finding = broken_law.finding
-    title = Text.assemble((f"{i} ✗ ", "bold red"), (visible(finding.property), "bold"))
+def broken_law(law: Broken, console: Console, *, index: int | None = None) -> None:
+    """Print what a broken law asks, what the subject does, the smallest case, the remedy and how to see it again."""
+    finding, width = law.finding, min(console.width, WIDEST)
+    mark = "✗ " if index is None else f"{index} ✗ "
+    title = Text.assemble((mark, "bold red"), (visible(finding.property), "bold"))
     title.append(f"  {visible(circumstances(finding))}", "dim")
     put(console, title, width)
-    law = wrapped(finding.statement)
-    law.append(visible(f"\n{finding.formula}", lines=True), "dim")
-    rows = [("Law", law), ("Subject", wrapped(finding.explanation))]
+    statement = wrapped(finding.statement)
+    statement.append(visible(f"\n{finding.formula}", lines=True), "dim")
+    rows = [("Law", statement), ("Subject", wrapped(finding.explanation))]
     if finding.case_text:
         rows.append(("Case", wrapped(finding.case_text)))
     if finding.expected:
@@ -152,8 +154,8 @@ def _broken(i: int, broken_law: Broken, console: Console, width: int) -> None:
         rows.append(("Observed", wrapped(finding.observed)))
     if finding.ratio is not None:
         rows.append(("Error", Text(f"{number(finding.ratio)} times the tolerance")))
-    if broken_law.also:
-        rows.append(("Also in", wrapped(also(broken_law))))
+    if law.also:
+        rows.append(("Also in", wrapped(also(law))))
     if finding.remedy:
         rows.append(("Remedy", wrapped(finding.remedy)))
     put(console, indented(grid(rows)), width)

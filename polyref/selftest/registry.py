@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from polyref.choice import nearest
 from polyref.errors import UsageError
 from polyref.property import Property, load_properties, loaded
 from polyref_properties.mutants import Mutant, Variant, all_mutants
@@ -84,22 +84,3 @@ def theme_of(mutant: Mutant) -> str:
     module = str(getattr(mutant.loss, "__module__", None) or "others")
     ours = "polyref_properties.mutants."
     return module.removeprefix(ours) if module.startswith(ours) else module.partition(".")[0]
-
-
-def chosen(names: Iterable[str], known: Collection[str], what: str) -> tuple[str, ...]:
-    """The names asked for in the order of those that are known; all of them where none is asked for.
-
-    Raises:
-        UsageError: for one that is not known, with the nearest that are.
-    """
-    asked = set(names)
-    for name in sorted(asked):
-        if name not in known:
-            raise UsageError(f"no {what} is called {name!r}: choose {' or '.join(nearest(name, known))}")
-    return tuple(n for n in known if not asked or n in asked)
-
-
-def nearest(name: str, known: Iterable[str]) -> list[str]:
-    """Up to three names of those that are known, the nearest ones."""
-    known = list(known)
-    return difflib.get_close_matches(name, known, n=3, cutoff=0.0)

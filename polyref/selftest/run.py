@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from polyref import records
+from polyref import choice, records
 from polyref.errors import UsageError
 from polyref.formats import Format
 from polyref.options import AUDITED
@@ -56,7 +56,7 @@ def formats_named(names: Sequence[str]) -> tuple[Format, ...]:
         UsageError: for one that an audit does not look at.
     """
     known = {f.name: f for f in AUDITED}
-    return tuple(known[name] for name in registry.chosen(names, known, "format")) if names else ()
+    return tuple(known[name] for name in choice.chosen(names, known, "format")) if names else ()
 
 
 def selftest(options: Options) -> doc.SelfTest:
@@ -100,8 +100,8 @@ def _worked(options: Options, formats: tuple[Format, ...]) -> Results:
     laws, mutants = registry.load_laws(), registry.load_mutants()
     # Who asks about one mutant does not ask about everybody who is right.
     variants = [n for n in registry.harmless() if not options.mutants or n == registry.TEXTBOOK]
-    chosen = registry.chosen(options.laws, laws, "law")
-    names = registry.chosen(options.mutants, mutants, "mutant")
+    chosen = choice.chosen(options.laws, laws, "law")
+    names = choice.chosen(options.mutants, mutants, "mutant")
     jobs = min(options.jobs, len(chosen) + len(formats))
     with progress("self-test", total=len(variants) + len(formats) + len(chosen)) as meter, Crew(jobs, meter) as crew:
         meter.doing("how the harmless variants are called")

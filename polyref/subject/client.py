@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import sys
 import tempfile
@@ -17,10 +16,11 @@ from polyref.case import Case
 from polyref.errors import UsageError
 from polyref.subject import wire
 from polyref.subject.child import Child, ChildGone
-from polyref.subject.convention import Attempt, Convention, NoConvention, ReturnsNothing, frozen_value
+from polyref.subject.convention import Attempt, Convention, NoConvention, ReturnsNothing
 from polyref.subject.load import Source, parse_target
 from polyref.subject.manner import PLAIN, Manner
 from polyref.subject.observation import Observation
+from polyref.subject.overrides import portable
 
 #: Cases on their way at once: enough that neither side waits for the other, few enough to encode again after a crash.
 _WINDOW = 16
@@ -75,8 +75,8 @@ class Subject:
         self.source = Source()
         self._request = {
             "target": target,
-            "init": _portable(init, "init"),
-            "call": _portable(call, "call"),
+            "init": portable(init, "init"),
+            "call": portable(call, "call"),
             # The directory of a running script or test may be on the parent's path only.
             "path": [p for p in sys.path if p],
             "device": device,
@@ -267,17 +267,6 @@ def _message(child: Child, seconds: float) -> dict[str, Any]:
         child.kill()
         raise RuntimeError(f"polyref's worker failed:\n{reply['traceback']}")
     return reply
-
-
-def _portable(overrides: Mapping[str, Any], what: str) -> dict[str, Any]:
-    for name, value in overrides.items():
-        try:
-            json.dumps(value)
-        except (TypeError, ValueError):
-            raise UsageError(
-                f"{what} {name}={value!r}: give a number, a text, True, False, None or a list of them"
-            ) from None
-    return {name: frozen_value(value) for name, value in overrides.items()}
 
 
 def _append(log: IO[bytes]) -> None:

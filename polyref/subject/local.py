@@ -1,4 +1,4 @@
-"""A subject in this process: for tests, and for code that polyref itself vouches for."""
+"""A subject in this process: an object in hand, and what a child process runs."""
 
 from __future__ import annotations
 

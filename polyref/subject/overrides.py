@@ -1,12 +1,14 @@
-"""``--init k=v`` and ``--call k=v``: from texts to values."""
+"""``--init k=v`` and ``--call k=v``: from texts to values, and what values there may be."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from polyref.errors import UsageError
+from polyref.subject.convention import frozen_value
 
 
 def parse_overrides(items: Iterable[str], what: str = "--init") -> dict[str, Any]:
@@ -33,3 +35,19 @@ def parse_overrides(items: Iterable[str], what: str = "--init") -> dict[str, Any
         except (ValueError, SyntaxError):
             found[name] = text
     return found
+
+
+def portable(overrides: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """The overrides as a convention holds them: values that travel to another process and can be written down.
+
+    Raises:
+        UsageError: for a value of another kind.
+    """
+    for name, value in overrides.items():
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError):
+            raise UsageError(
+                f"{what} {name}={value!r}: give a number, a text, True, False, None or a list of them"
+            ) from None
+    return {name: frozen_value(value) for name, value in overrides.items()}

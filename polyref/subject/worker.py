@@ -103,15 +103,9 @@ def serve(pipes: Pipes) -> None:
     subject = _opened(pipes, wire.decode(first)["open"])
     if subject is None:
         return
-    import torch  # noqa: PLC0415 -- see _opened
-
-    before, again = b"", 0
     for line in lines:
         request = wire.decode(line)
         case = wire.unpack_case(request["case"])
-        # The same case draws the same numbers, if any, but for one that is asked twice in a row: chance is to be seen.
-        before, again = line, again + 1 if line == before else 0
-        torch.default_generator.manual_seed(again)
         manner = Manner.from_json(request["manner"]) if "manner" in request else PLAIN
         observation = subject.observe(case, gradient=request["gradient"], twice=request["twice"], manner=manner)
         if observation.error is not None and says_no_memory(observation.error):
@@ -130,7 +124,8 @@ def _opened(pipes: Pipes, request: dict[str, Any]) -> Any:
     # After the target, so that one which cannot be imported is refused at once.
     import torch  # noqa: PLC0415
 
-    from polyref.subject.local import LocalSubject, environment  # noqa: PLC0415
+    from polyref.subject.chance import SeededSubject, seed  # noqa: PLC0415
+    from polyref.subject.local import environment  # noqa: PLC0415
     from polyref.subject.probe import probe  # noqa: PLC0415
 
     torch.set_num_threads(1)
@@ -140,6 +135,7 @@ def _opened(pipes: Pipes, request: dict[str, Any]) -> Any:
         if request["convention"] is not None:
             convention = Convention.from_json(request["convention"])
         else:
+            seed(0)
             convention = probe(
                 loaded.subject,
                 name,
@@ -163,7 +159,7 @@ def _opened(pipes: Pipes, request: dict[str, Any]) -> Any:
             "environment": environment(device),
         }
     )
-    return LocalSubject(loaded.subject, name=name, convention=replace(convention, attempts=()), device=device)
+    return SeededSubject(loaded.subject, name=name, convention=replace(convention, attempts=()), device=device)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ import pytest
 from report.example import build, finding
 from rich.cells import cell_len
 
+from polyref import many
 from polyref.errors import UsageError
 from polyref.gallery import ENTRIES, run
 from polyref.report import document
@@ -42,7 +43,7 @@ def audits(monkeypatch: pytest.MonkeyPatch) -> dict[str, document.Document]:
         return documents[target]
 
     monkeypatch.setattr(run, "targets", lambda: SUBJECTS)
-    monkeypatch.setattr(run, "audit", audit)
+    monkeypatch.setattr(many, "audit", audit)
     return documents
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from polyref.audit import PROFILES
+from polyref.auditor import PROFILES
 from polyref.case import Case
 from polyref.formats import BINARY16, BINARY32, BINARY64
 from polyref.gallery.gather import Poly1CrossEntropyLoss as Rescaled

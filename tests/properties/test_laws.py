@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 import right
 
-from polyref.audit import AUDITED, PROFILES, Options, findings
+from polyref.auditor import AUDITED, PROFILES, Options, findings
 from polyref.case import Case
 from polyref.formats import BINARY16, BINARY32, BINARY64, Format, named
 from polyref.gallery.onehot import Poly1FocalLoss

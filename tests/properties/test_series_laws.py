@@ -8,7 +8,7 @@ from fractions import Fraction
 import pytest
 import torch
 
-from polyref.audit import AUDITED
+from polyref.auditor import AUDITED
 from polyref.case import Case
 from polyref.formats import BINARY16, BINARY64
 from polyref.property import Context, check

@@ -13,9 +13,9 @@ import torch
 from right import entropy, pt
 from subject import zoo
 
-from polyref import audit as audits
+from polyref import auditor as audits
 from polyref import records
-from polyref.audit import (
+from polyref.auditor import (
     AUDITED,
     PROFILES,
     RETURNS_A_VALUE,

@@ -5,14 +5,15 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
 from polyref import records
 from polyref.case import Case
+from polyref.choice import chosen
 from polyref.errors import UsageError
 from polyref.formats import Format, named
 from polyref.options import AUDITED as AUDITED
@@ -21,7 +22,7 @@ from polyref.options import PROFILES as PROFILES
 from polyref.options import Options as Options
 from polyref.options import Profile as Profile
 from polyref.options import Result as Result
-from polyref.property import Context, check, load_properties, objection
+from polyref.property import Context, Property, check, load_properties, objection
 from polyref.records import RETURNS_A_VALUE as RETURNS_A_VALUE
 from polyref.report import document as doc
 from polyref.report.progress import Meter, progress
@@ -48,15 +49,47 @@ def audit(target: str, options: Options | None = None, *, quiet: bool = False) -
         NothingMeasured: if it answered no case.
     """
     options = options or Options()
+    return audit_of(target, lambda: opened(target, options), options, quiet=quiet)
+
+
+def opened(target: str, options: Options) -> Subject:
+    """A target in a child process, ready for cases.
+
+    Raises:
+        UsageError: if it cannot be loaded, or no convention works (``NoConvention``).
+        ReturnsNothing: if it returns None.
+    """
+    return Subject.open(target, options.init, options.call, options.limits)
+
+
+def audit_of(
+    target: str, start: Callable[[], AbstractContextManager[Runner]], options: Options, *, quiet: bool = False
+) -> doc.Document:
+    """Audit what ``start`` brings up, under the name of a target.
+
+    Raises:
+        UsageError: what ``start`` raises, or for a law or a format that cannot be asked for.
+        NothingMeasured: if the subject answered no case.
+    """
     started, clock = datetime.now(UTC), time.monotonic()
+    chosen_laws(options)
     with progress(target, quiet=quiet) as meter:
         meter.doing("loading")
         try:
-            subject = Subject.open(target, options.init, options.call, options.limits)
+            with start() as runner:
+                return _audited(target, runner, options, meter, started)
         except ReturnsNothing as e:
             return records.nothing_returned(target, e, options, started, time.monotonic() - clock)
-        with subject:
-            return _audited(target, subject, options, meter, started)
+
+
+def chosen_laws(options: Options) -> tuple[Property, ...]:
+    """The laws that the options ask for, in the order of an audit.
+
+    Raises:
+        UsageError: for one that there is not, with the nearest that are.
+    """
+    laws = {law.id: law for law in load_properties()}
+    return tuple(laws[i] for i in chosen(options.laws, laws, "law"))
 
 
 def findings(runner: Runner, dialect: Dialect, options: Options) -> Iterator[Result]:
@@ -66,7 +99,7 @@ def findings(runner: Runner, dialect: Dialect, options: Options) -> Iterator[Res
     # A format that the subject does not compute in would show its lost digits in every law: the two that are about
     # the size of the error, which are the guided ones, say it once.
     computed = [f for f in formats if dialect.precision is None or f.precision <= dialect.precision] or formats
-    for law in load_properties():
+    for law in chosen_laws(options):
         reason = objection(law, runner.convention, dialect)
         if reason is not None:
             yield Result(law, formats[0], None, reason)
@@ -76,6 +109,12 @@ def findings(runner: Runner, dialect: Dialect, options: Options) -> Iterator[Res
             context = Context(runner, dialect, fmt)
             found = search(law, context, examples=law.examples(examples), seed=options.seed, climbs=climbs)
             yield Result(law, fmt, found)
+
+
+def recorded(target: str, results: Iterable[Result], dialect: Dialect, options: Options) -> list[doc.Finding]:
+    """The results as findings, with what they say about each other."""
+    made = records.one_breakdown([records.finding(target, r, dialect, options) for r in results])
+    return [records.with_kind(f, made) for f in made]
 
 
 def audited_formats(convention: Convention, options: Options) -> tuple[Format, ...]:
@@ -94,8 +133,7 @@ def audited_formats(convention: Convention, options: Options) -> tuple[Format, .
 def _audited(target: str, runner: Runner, options: Options, meter: Meter, started: datetime) -> doc.Document:
     clock = time.monotonic()
     formats = audited_formats(runner.convention, options)
-    laws = load_properties()
-    meter.total(len(laws) + 2 + len(formats))
+    meter.total(len(chosen_laws(options)) + 2 + len(formats))
     meter.doing("identifying")
     dialect = identify(runner)
     notes = (*dialect.notes, *_notes(runner, dialect, options))
@@ -109,12 +147,11 @@ def _audited(target: str, runner: Runner, options: Options, meter: Meter, starte
         found.append(result)
     grades: list[doc.Grade] = []
     # Accuracy is accuracy for a formula: a subject of another one is not graded.
-    for fmt in formats if dialect.known else ():
+    for fmt in formats if dialect.known and not options.laws else ():
         meter.step(f"grading {fmt.name}")
         grades += records.grades(runner, dialect, fmt, options)
     found = [_with_graded(r, grades, runner, dialect) for r in found]
-    made = records.one_breakdown([records.finding(target, r, dialect, options) for r in found])
-    made = [records.with_kind(f, made) for f in made]
+    made = recorded(target, found, dialect, options)
     examples = sum(f.examples for f in made) + sum(g.examples for g in grades if g.regime == "all")
     return doc.Document(
         subject=records.subject(target, runner.name, runner.source),
@@ -172,10 +209,7 @@ def check_one(target: str, law_id: str, case_json: str, options: Options) -> Out
     Raises:
         UsageError: for an unknown law, or a text that is no case.
     """
-    laws = {law.id: law for law in load_properties()}
-    if law_id not in laws:
-        near = difflib.get_close_matches(law_id, laws, n=1) or list(laws)
-        raise UsageError(f"no law is called {law_id!r}: choose {' or '.join(near)}")
+    (law,) = chosen_laws(Options(laws=(law_id,)))
     try:
         data = json.loads(case_json)
     except json.JSONDecodeError as e:
@@ -183,9 +217,18 @@ def check_one(target: str, law_id: str, case_json: str, options: Options) -> Out
     if not isinstance(data, dict):
         raise UsageError("--case is no JSON object: copy it from the finding")
     case = Case.from_json(data)
-    with Subject.open(target, options.init, options.call, options.limits) as subject:
-        dialect = identify(subject)
-        reason = objection(laws[law_id], subject.convention, dialect)
-        if reason is not None:
-            raise UsageError(f"{law_id} does not apply to {subject.name}: {reason}")
-        return check(laws[law_id], case, Context(subject, dialect, case.format))
+    with opened(target, options) as subject:
+        return tried(law, case, subject, identify(subject))
+
+
+def tried(law: Property, case: Case, runner: Runner, dialect: Dialect) -> Outcome:
+    """One case of one law, tried on a subject.
+
+    Raises:
+        UsageError: if the law does not apply to it.
+        NotOffered: if its convention has no way to ask for the case.
+    """
+    reason = objection(law, runner.convention, dialect)
+    if reason is not None:
+        raise UsageError(f"{law.id} does not apply to {runner.name}: {reason}")
+    return check(law, case, Context(runner, dialect, case.format))

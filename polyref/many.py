@@ -1,0 +1,172 @@
+"""Many audits, several at once, each in a process of its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import sys
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+from polyref.auditor import audit, chosen_laws
+from polyref.errors import PolyrefError, UsageError
+from polyref.options import Options
+from polyref.report import document as doc
+from polyref.report import files, html, terminal
+from polyref.report.progress import progress
+from polyref.report.screen import Screen
+
+#: File systems take no more than 255 bytes, with what comes after it.
+_LONGEST_NAME = 60
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An audit that came to nothing.
+
+    Attributes:
+        message: why, in one line.
+        exit_code: of the error.
+    """
+
+    message: str
+    exit_code: int
+
+
+def check_jobs(jobs: int) -> None:
+    """Check how many audits are to run at once.
+
+    Raises:
+        UsageError: if that is below 1.
+    """
+    if jobs < 1:
+        raise UsageError(f"--jobs {jobs} is not allowed: give at least 1")
+
+
+def audit_all(targets: Sequence[str], options: Options, *, jobs: int, title: str) -> list[doc.Document | Failure]:
+    """Audit targets, so many at once; one line of progress for all of them.
+
+    Args:
+        targets: as for an audit.
+        options: the same for all.
+        jobs: how many at once.
+        title: of the line of progress.
+
+    Returns:
+        What came of each, in the order of the targets.
+
+    Raises:
+        UsageError: if ``jobs`` is below 1.
+    """
+    check_jobs(jobs)
+    if jobs == 1:
+        with progress(title, total=len(targets)) as meter:
+            found = []
+            for target in targets:
+                meter.doing(target)
+                found.append(_audited(target, options))
+                meter.step()
+            return found
+    # Spawned, so that no audit inherits another's state.
+    context = multiprocessing.get_context("spawn")
+    with (
+        progress(title, total=len(targets)) as meter,
+        ProcessPoolExecutor(min(jobs, len(targets)), mp_context=context) as pool,
+    ):
+        futures = [pool.submit(_audited, target, options) for target in targets]
+        for target, future in zip(targets, futures, strict=True):
+            future.add_done_callback(lambda _, target=target: meter.step(f"done {target}"))  # type: ignore[misc]
+        return [_result(target, future) for target, future in zip(targets, futures, strict=True)]
+
+
+def _audited(target: str, options: Options) -> doc.Document | Failure:
+    try:
+        return audit(target, options=options, quiet=True)  # all of them together have one line of progress
+    except PolyrefError as e:
+        return Failure(str(e), e.exit_code)
+
+
+def _result(target: str, future: Future[doc.Document | Failure]) -> doc.Document | Failure:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        return Failure(
+            f"target {target!r}: the process that audited it, or one beside it, was ended from outside: try it again "
+            "with --jobs 1",
+            UsageError.exit_code,
+        )
+
+
+def names(targets: Sequence[str]) -> list[str]:
+    """A name for the files of each target, each its own."""
+    found: list[str] = []
+    for target in targets:
+        stem = name = re.sub(r"[^\w.-]+", "-", target).strip("-.")[:_LONGEST_NAME] or "target"
+        count = 1
+        while name in found or name == "index":
+            count += 1
+            name = f"{stem}-{count}"
+        found.append(name)
+    return found
+
+
+def write(documents: Sequence[tuple[str, doc.Document]], *, json_folder: Path | None, html_folder: Path | None) -> None:
+    """Write documents by their names, each to a file of its own, and an index of the pages.
+
+    Raises:
+        UsageError: if a file cannot be written.
+    """
+    entries: list[html.Entry] = []
+    for name, found in documents:
+        link = None
+        if json_folder is not None:
+            doc.write(found, json_folder / f"{name}.json")
+        if html_folder is not None:
+            html.write(found, html_folder / f"{name}.html")
+            link = None if json_folder is None else os.path.relpath(json_folder / f"{name}.json", html_folder)
+        entries.append((found, f"{name}.html", link))
+    if html_folder is not None:
+        html.write_index(entries, html_folder / "index.html")
+
+
+def run(
+    targets: Sequence[str], options: Options, *, jobs: int, json_folder: Path | None, html_folder: Path | None
+) -> int:
+    """Audit targets and print the reports in their order, then one table of all.
+
+    A target that comes to nothing costs a line on standard error.
+
+    Args:
+        targets: as for an audit.
+        options: the same for all.
+        jobs: how many at once.
+        json_folder: where to write the documents.
+        html_folder: where to write the pages and their index.
+
+    Returns:
+        The gravest exit code of all.
+
+    Raises:
+        UsageError: if a folder cannot be written, or ``jobs`` is below 1.
+    """
+    check_jobs(jobs)
+    chosen_laws(options)
+    for folder in (json_folder, html_folder):
+        if folder is not None:
+            files.make_folder(folder)
+    results = audit_all(targets, options, jobs=jobs, title=f"{len(targets)} audits")
+    done = [(name, r) for name, r in zip(names(targets), results, strict=True) if not isinstance(r, Failure)]
+    write(done, json_folder=json_folder, html_folder=html_folder)
+    console = Screen()
+    for result in results:
+        if isinstance(result, Failure):
+            print(f"polyref: {result.message}", file=sys.stderr)
+        else:
+            terminal.render(result, console)
+    if len(done) > 1:
+        terminal.summary_table([found for _, found in done], console)
+    return max(r.exit_code for r in results)
