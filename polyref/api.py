@@ -107,7 +107,7 @@ def check(
             raise UsageError(f"the case is no JSON ({e}): copy it from the finding") from e
     if not isinstance(case, Case):
         if not isinstance(case, Mapping):
-            raise UsageError(f"the case is a {type(case).__name__}: give a Case, or what a finding has of one")
+            raise UsageError(f"the case has the type {type(case).__name__}: give a Case, or what a finding has of one")
         case = Case.from_json(dict(case))
     with asked.started() as runner:
         return tried(law, case, runner, identify(runner))

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 from cyclopts import Parameter
@@ -16,6 +16,9 @@ from cyclopts import Parameter
 from polyref import __version__
 from polyref.errors import NothingMeasured, PolyrefError, UsageError
 from polyref.report import screen
+
+if TYPE_CHECKING:
+    from polyref.subject.client import Limits
 
 #: More seconds, or GiB, than anybody means.
 _ENDLESS = 10**6
@@ -173,26 +176,22 @@ def audit(
         GiB of data that the subject may use.
     """
     from polyref import auditor as au  # noqa: PLC0415
+    from polyref import many  # noqa: PLC0415
     from polyref.formats import named  # noqa: PLC0415
     from polyref.report import document, files, terminal  # noqa: PLC0415
     from polyref.report import html as page  # noqa: PLC0415
-    from polyref.subject.client import Limits  # noqa: PLC0415
     from polyref.subject.overrides import parse_overrides  # noqa: PLC0415
 
-    for name, value in (("--timeout", timeout), ("--memory", memory)):
-        if not 0 < value < _ENDLESS:
-            raise UsageError(f"{name} {value:g} is not allowed: give a number above 0, and below {_ENDLESS}")
     options = au.Options(
         formats=au.AUDITED if formats is None else tuple(named(f.strip()) for f in formats.split(",")),
         seed=seed,
         profile=profile,
         init=parse_overrides(init, "--init"),
         call=parse_overrides(call, "--call"),
-        limits=Limits(seconds_per_case=timeout, memory_bytes=int(memory * 2**30)),
+        limits=_limits(timeout, memory),
     )
+    many.check_jobs(jobs)
     if targets:
-        from polyref import many  # noqa: PLC0415
-
         return many.run((target, *targets), options, jobs=jobs, json_folder=json, html_folder=html)
     for path in (json, html):
         if path is not None:
@@ -243,6 +242,31 @@ def check(
     outcome = au.check_one(target, property, case, options)
     terminal.outcome_of_one(outcome, screen.Screen())
     return {Verdict.HOLDS: 0, Verdict.VIOLATED: 1}.get(outcome.verdict, NothingMeasured.exit_code)
+
+
+@app.command
+def replay(file: Path, /, *, finding: Repeated = (), timeout: float = 10.0, memory: float = 4.0) -> int:
+    """Try the violated findings of a document again: which are fixed, still there, or changed.
+
+    Exit code 0 if all of them are fixed, 1 otherwise. The target that the document names is loaded and run.
+
+    Parameters
+    ----------
+    file
+        A document that an audit wrote, or one finding cut out of one.
+    finding
+        The id of a law whose findings are replayed; may be given again. All violated ones by default.
+    timeout
+        Seconds that one case may take.
+    memory
+        GiB of data that the subject may use.
+    """
+    from polyref import replay as again  # noqa: PLC0415
+    from polyref.report import replays  # noqa: PLC0415
+
+    found = again.replay(file, properties=finding, limits=_limits(timeout, memory))
+    replays.render(found, screen.Screen())
+    return replays.exit_code(found)
 
 
 @app.command
@@ -369,6 +393,20 @@ def build_native(*, force: Flag = False) -> int:
     path = library_path() if there else build(force=force)
     screen.Screen().print(f"{'it is there already' if there else 'built'}: {path}", highlight=False, soft_wrap=True)
     return 0
+
+
+def _limits(timeout: float, memory: float) -> Limits:
+    """What a subject may use.
+
+    Raises:
+        UsageError: for a number that is not allowed.
+    """
+    from polyref.subject.client import Limits  # noqa: PLC0415
+
+    for name, value in (("--timeout", timeout), ("--memory", memory)):
+        if not 0 < value < _ENDLESS:
+            raise UsageError(f"{name} {value:g} is not allowed: give a number above 0, and below {_ENDLESS}")
+    return Limits(seconds_per_case=timeout, memory_bytes=int(memory * 2**30))
 
 
 def main() -> None:

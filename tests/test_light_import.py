@@ -20,6 +20,8 @@ sys.exit(f"loaded {{sorted(heavy)}}" if heavy else 0)
     "statement",
     [
         "import polyref",
+        "import polyref; assert {'audit', 'check', 'pytest', 'Report'} <= set(dir(polyref))",
+        "import polyref.pytest_plugin",
         "from polyref import FORMATS, Case, Spec; "
         "Case.from_json(Case(Spec(), FORMATS['bfloat16'], ((1.0, 0.5),), (1,)).to_json())",
     ],

@@ -263,6 +263,17 @@ def loads(data: bytes, *, name: str = "the document") -> Document:
     return structs.loads(data, _DECODER, schema=SCHEMA, kind="audit", name=name)
 
 
+def loads_any(data: bytes, *, name: str) -> Document | Finding:
+    """The document in ``data``, or the one finding that was cut out of one.
+
+    Raises:
+        UsageError: if it is neither.
+    """
+    if structs.has(data, "property"):
+        return structs.strictly(data, _FINDING, kind="finding", name=name)
+    return loads(data, name=name)
+
+
 def write(document: Document, path: str | os.PathLike[str]) -> None:
     """Write the document as JSON, whole or not at all.
 
@@ -283,3 +294,4 @@ def read(path: str | os.PathLike[str]) -> Document:
 
 
 _DECODER = structs.decoder(Document)
+_FINDING = structs.decoder(Finding)

@@ -67,18 +67,35 @@ def loads(data: bytes, reader: msgspec.json.Decoder[_Struct], *, schema: str, ki
     Raises:
         UsageError: if it is no document of this schema.
     """
+    found = strictly(data, _HEAD, kind=kind, name=name).schema
+    if found != schema:
+        raise UsageError(f"{visible(name)} has the schema {visible(repr(found))}: this polyref reads {schema!r}")
+    return strictly(data, reader, kind=kind, name=name)
+
+
+def strictly(data: bytes, reader: msgspec.json.Decoder[_Struct], *, kind: str, name: str) -> _Struct:
+    """What is in ``data``, which must be as declared; the arguments are those of :func:`loads`.
+
+    Raises:
+        UsageError: if it is not.
+    """
     name = visible(name)
     if len(data) > LARGEST:
         raise UsageError(f"{name} is larger than {LARGEST >> 20} MiB, so it is no {kind} document")
     try:
-        found = msgspec.json.decode(data, type=_Head).schema
-        if found != schema:
-            raise UsageError(f"{name} has the schema {visible(repr(found))}: this polyref reads {schema!r}")
         return reader.decode(data)
     except msgspec.ValidationError as e:
         raise UsageError(f"{name} is no {kind} document: {visible(str(e))}") from e
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise UsageError(f"{name} is no whole JSON file: {visible(str(e))}") from e
+
+
+def has(data: bytes, field: str) -> bool:
+    """Whether ``data`` is a JSON object with this field; False for what is no JSON."""
+    try:
+        return len(data) <= LARGEST and field in msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
@@ -121,3 +138,6 @@ def _decode(kind: type[Any], value: Any) -> Any:
             return Real(value)
         raise ValueError(f"Expected a number, 'inf', '-inf' or 'nan', got {value!r:.40}")
     raise TypeError(f"a document has no field of type {kind.__name__}")
+
+
+_HEAD = decoder(_Head)

@@ -18,7 +18,8 @@ def caption(subject: Any) -> str:
     """
     if not callable(subject):
         raise UsageError(
-            f"a {type(subject).__name__} cannot be called: give a class, a function, an instance or a target's text"
+            f"an object of type {type(subject).__name__} cannot be called: give a class, a function, an instance or "
+            "the text of a target"
         )
     target = target_of(subject)
     if target is not None:
