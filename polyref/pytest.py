@@ -27,7 +27,7 @@ from polyref.report import terminal
 from polyref.report.screen import plain
 from polyref.report.summary import by_law
 from polyref.request import Request, request
-from polyref.subject.client import Subject
+from polyref.subject.client import Subject, in_worker
 from polyref.subject.dialect import Dialect
 from polyref.subject.identify import identify
 from polyref.subject.runner import Runner
@@ -165,8 +165,9 @@ class Shared:
                 raise UsageError(f"no law of {target} is called {law!r}: choose {' or '.join(nearest(law, known))}")
             if not isinstance(reason, str) or not reason.strip():
                 raise UsageError(f"the reason for {law!r} is {reason!r}: say why it is expected to fail")
-        # Only who expects a failure pays for calling the subject before a test runs.
-        if not expected or self.trouble() is not None:
+        # Only who expects a failure pays for calling the subject before a test runs; not a process that imports this
+        # test module for its subject.
+        if not expected or in_worker() or self.trouble() is not None:
             return
         runner, dialect = self._brought_up()
         for law in expected.keys() & laws.keys():

@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+from test_readme import blocks
 
 import polyref
 from polyref.property import load_properties
@@ -207,6 +208,18 @@ def test_stub(law):
     )
 
 
+def test_a_subject_of_the_test_module_in_a_process_of_its_own(run) -> None:
+    """That process imports the test module too, and starts no further one."""
+    result = run(
+        """
+@polyref.pytest.parametrize(loss, **QUICK, properties=LAWS[:2], isolated=True, expected_failures={LAWS[1]: "squared"})
+def test_loss(law):
+    law.check()
+"""
+    )
+    result.assert_outcomes(passed=2, xfailed=1)
+
+
 def test_the_subject_is_called_and_identified_once(run, monkeypatch: pytest.MonkeyPatch) -> None:
     from polyref.pytest import identify
 
@@ -242,6 +255,13 @@ def test_loss(law):
     assert torch.rand(()) == expected
 """
     ).assert_outcomes(passed=1, failed=1)
+
+
+def test_the_example_of_the_readme(run, pytester: pytest.Pytester) -> None:
+    (example,) = [b for b in blocks("python") if "polyref.pytest" in b]
+    pytester.makepyfile(test_example=example)
+    some = "returns or decreasing or shift or weights-follow or affine"
+    run("", "-k", some).assert_outcomes(passed=3, skipped=1, xfailed=1, deselected=COUNT - 4)
 
 
 # --- the option -----------------------------------------------------------------------------------------------------

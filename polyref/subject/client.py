@@ -68,6 +68,11 @@ class Subject:
         self, target: str, init: Mapping[str, Any], call: Mapping[str, Any], limits: Limits, device: str
     ) -> None:
         parsed = parse_target(target)
+        if in_worker():
+            raise UsageError(
+                f"target {target!r} was asked for by code that polyref imports for an audit: put that under "
+                'if __name__ == "__main__":'
+            )
         self.target = target
         self.name = parsed.attribute
         self.limits = limits
@@ -254,6 +259,12 @@ class Subject:
             f"{self.name}: the call {trial} {how}{last}: mend it, or steer the call with --init and --call",
             (Attempt(trial, f"killed: {reason}"),),
         )
+
+
+def in_worker() -> bool:
+    """Whether this process is itself a subject's: what a module audits when it is imported would go on for ever."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return spec is not None and spec.name == "polyref.subject.worker"
 
 
 def _message(child: Child, seconds: float) -> dict[str, Any]:
