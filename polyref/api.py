@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
+import tempfile
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -58,6 +61,7 @@ def audit(
             of calling works for.
         NothingMeasured: if it answered no case.
     """
+    _settle_hypothesis()
     asked = request(
         subject,
         formats=formats,
@@ -98,6 +102,7 @@ def check(
     Raises:
         UsageError: as for :func:`audit`, or if the law does not apply to the subject.
     """
+    _settle_hypothesis()
     asked = request(subject, init=init, call=call, properties=(property,), isolated=isolated)
     (law,) = chosen_laws(asked.options)
     if isinstance(case, str):
@@ -111,3 +116,11 @@ def check(
         case = Case.from_json(dict(case))
     with asked.started() as runner:
         return tried(law, case, runner, identify(runner))
+
+
+def _settle_hypothesis() -> None:
+    """Hypothesis keeps notes on the sources that it sees: not in the folder of a caller who does not use it."""
+    if "hypothesis" not in sys.modules and "HYPOTHESIS_STORAGE_DIRECTORY" not in os.environ:
+        from hypothesis.configuration import set_hypothesis_home_dir  # noqa: PLC0415 - import polyref stays light
+
+        set_hypothesis_home_dir(os.path.join(tempfile.gettempdir(), "polyref-hypothesis"))

@@ -145,8 +145,9 @@ def audit(
 ) -> int:
     """Say what an implementation computes, which laws it breaks, and how many digits it keeps.
 
-    An audit runs the code that it is given, in a process of its own with limits on time and memory. The exit code of
-    several audits is the gravest of theirs.
+    An audit runs the code that it is given, in a process of its own with limits on time and memory.
+
+    The exit code of several audits is the gravest of theirs.
 
     Parameters
     ----------

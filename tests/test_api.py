@@ -242,15 +242,39 @@ def test_what_cannot_be_asked_is_one_line(subject, options, says) -> None:
     assert "\n" not in str(raised.value)
 
 
-def test_a_script_is_not_run_again(tmp_path: Path) -> None:
+SCRIPT = """
+import polyref
+
+def loss(logits, labels):
+    pt = logits.softmax(-1).gather(-1, labels[:, None])[:, 0]
+    return 1 - pt - pt.log()
+
+report = polyref.audit(loss, profile="quick", formats="binary32", properties=["shift-invariance"])
+print(report.document.subject.target, report.exit_code)
+try:
+    polyref.audit(loss, isolated=True)
+except polyref.UsageError as e:
+    print(e)
+"""
+
+
+def test_a_script_is_not_run_again_and_its_folder_stays_as_it_is(tmp_path: Path) -> None:
     """An object of __main__ has no target, as to import it would be to run the script once more."""
-    script = tmp_path / "script.py"
-    script.write_text(
-        "import polyref\n\ndef loss(logits, labels):\n    return logits.sum()\n\n"
-        "try:\n    polyref.audit(loss, isolated=True)\nexcept polyref.UsageError as e:\n    print(e)\n"
-    )
-    ran = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
-    assert ran.stdout.startswith("loss cannot be imported by another process")
+    (tmp_path / "script.py").write_text(SCRIPT)
+    env = {k: v for k, v in os.environ.items() if k != "HYPOTHESIS_STORAGE_DIRECTORY"}
+    command = [sys.executable, "script.py"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path, env=env)
+    first, second = ran.stdout.splitlines()
+    assert first == "loss 0"
+    assert second.startswith("loss cannot be imported by another process")
+    assert os.listdir(tmp_path) == ["script.py"]
+
+
+def test_a_module_that_audits_itself(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.py"
+    path.write_text(f"import polyref\n\ndef loss(z, y):\n    return z.sum()\n\npolyref.audit('{path}:loss')\n")
+    with pytest.raises(UsageError, match="was asked for by code that polyref imports for an audit: put that under"):
+        polyref.audit(f"{path}:loss")
 
 
 @pytest.mark.parametrize(
