@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import time
@@ -13,7 +14,7 @@ from datetime import UTC, datetime
 
 from polyref import records
 from polyref.case import Case
-from polyref.errors import UsageError
+from polyref.errors import NothingMeasured, UsageError
 from polyref.formats import Format, named
 from polyref.options import AUDITED as AUDITED
 from polyref.options import CLIMBS
@@ -31,7 +32,7 @@ from polyref.subject.client import Subject
 from polyref.subject.convention import Convention, ReturnsNothing
 from polyref.subject.dialect import Dialect
 from polyref.subject.identify import identify
-from polyref.subject.runner import Runner
+from polyref.subject.runner import Exhausted, Runner
 from polyref.verdict import Outcome, Verdict
 
 
@@ -52,7 +53,7 @@ def audit(target: str, options: Options | None = None, *, quiet: bool = False) -
     with progress(target, quiet=quiet) as meter:
         meter.doing("loading")
         try:
-            subject = Subject.open(target, options.init, options.call, options.limits)
+            subject = Subject.open(target, options.init, options.call, options.all_limits)
         except ReturnsNothing as e:
             return records.nothing_returned(target, e, options, started, time.monotonic() - clock)
         with subject:
@@ -91,14 +92,24 @@ def audited_formats(convention: Convention, options: Options) -> tuple[Format, .
     return chosen
 
 
-def _audited(target: str, runner: Runner, options: Options, meter: Meter, started: datetime) -> doc.Document:
+def _audited(target: str, runner: Subject, options: Options, meter: Meter, started: datetime) -> doc.Document:
     clock = time.monotonic()
     formats = audited_formats(runner.convention, options)
     laws = load_properties()
     meter.total(len(laws) + 2 + len(formats))
     meter.doing("identifying")
-    dialect = identify(runner)
-    notes = (*dialect.notes, *_notes(runner, dialect, options))
+    try:
+        dialect = identify(runner)
+    except (Exhausted, NothingMeasured) as e:
+        reason = f"it was not identified: {e}" if isinstance(e, Exhausted) else str(e)
+        if not runner.deaths:
+            raise NothingMeasured(f"{runner.name}: {reason}") from None
+        return records.never_identified(
+            target, runner, reason, options, started=started, seconds=time.monotonic() - clock
+        )
+    notes = [*dialect.notes]
+    with contextlib.suppress(Exhausted):  # said below
+        notes += _notes(runner, dialect, options)
     meter.step()
     found: list[Result] = []
     seen: set[str] = set()
@@ -112,8 +123,11 @@ def _audited(target: str, runner: Runner, options: Options, meter: Meter, starte
     for fmt in formats if dialect.known else ():
         meter.step(f"grading {fmt.name}")
         grades += records.grades(runner, dialect, fmt, options)
-    found = [_with_graded(r, grades, runner, dialect) for r in found]
-    made = records.one_breakdown([records.finding(target, r, dialect, options) for r in found])
+    with contextlib.suppress(Exhausted):
+        found = [_with_graded(r, grades, runner, dialect) for r in found]
+    notes += records.circumstances(runner)
+    findings_made = [records.finding(target, r, dialect, options) for r in found]
+    made = records.one_breakdown([*records.deaths(target, runner.deaths, options), *findings_made])
     made = [records.with_kind(f, made) for f in made]
     examples = sum(f.examples for f in made) + sum(g.examples for g in grades if g.regime == "all")
     return doc.Document(
@@ -121,7 +135,7 @@ def _audited(target: str, runner: Runner, options: Options, meter: Meter, starte
         environment=records.environment(runner.environment()),
         settings=records.settings(options, formats, examples, time.monotonic() - clock, started),
         convention=records.convention(runner.convention),
-        dialect=records.dialect(dialect, runner.convention, notes),
+        dialect=records.dialect(dialect, runner.convention, tuple(notes)),
         findings=sorted(made, key=lambda r: (_ORDER[r.verdict], r.theme)),
         grades=grades,
     )
@@ -173,7 +187,7 @@ def check_one(target: str, law_id: str, case_json: str, options: Options) -> Out
         UsageError: for an unknown law, or a text that is no case.
     """
     laws = {law.id: law for law in load_properties()}
-    if law_id not in laws:
+    if law_id not in (*laws, records.KEEPS_ITS_PROCESS):
         near = difflib.get_close_matches(law_id, laws, n=1) or list(laws)
         raise UsageError(f"no law is called {law_id!r}: choose {' or '.join(near)}")
     try:
@@ -183,7 +197,9 @@ def check_one(target: str, law_id: str, case_json: str, options: Options) -> Out
     if not isinstance(data, dict):
         raise UsageError("--case is no JSON object: copy it from the finding")
     case = Case.from_json(data)
-    with Subject.open(target, options.init, options.call, options.limits) as subject:
+    with Subject.open(target, options.init, options.call, options.all_limits) as subject:
+        if law_id == records.KEEPS_ITS_PROCESS:
+            return records.survival(subject.observe(case, gradient=subject.convention.differentiable, twice=True))
         dialect = identify(subject)
         reason = objection(laws[law_id], subject.convention, dialect)
         if reason is not None:

@@ -138,6 +138,8 @@ def audit(
     call: Overrides = (),
     timeout: float = 10.0,
     memory: float = 4.0,
+    restarts: Whole = 5,
+    budget: float | None = None,
 ) -> int:
     """Say what an implementation computes, which laws it breaks, and how many digits it keeps.
 
@@ -165,6 +167,10 @@ def audit(
         Seconds that one case may take.
     memory
         GiB of data that the subject may use.
+    restarts
+        How many new processes the subject may need, because it ended the one before.
+    budget
+        Seconds that the whole audit may take; what is not tried by then is open. By default many times what it needs.
     """
     from polyref import audit as au  # noqa: PLC0415
     from polyref.formats import named  # noqa: PLC0415
@@ -173,8 +179,9 @@ def audit(
     from polyref.subject.client import Limits  # noqa: PLC0415
     from polyref.subject.overrides import parse_overrides  # noqa: PLC0415
 
-    for name, value in (("--timeout", timeout), ("--memory", memory)):
-        if not 0 < value < _ENDLESS:
+    given = (("--timeout", timeout), ("--memory", memory), ("--restarts", restarts), ("--budget", budget))
+    for name, value in given:
+        if value is not None and not 0 < value < _ENDLESS:
             raise UsageError(f"{name} {value:g} is not allowed: give a number above 0, and below {_ENDLESS}")
     for path in (json, html):
         if path is not None:
@@ -185,7 +192,8 @@ def audit(
         profile=profile,
         init=parse_overrides(init, "--init"),
         call=parse_overrides(call, "--call"),
-        limits=Limits(seconds_per_case=timeout, memory_bytes=int(memory * 2**30)),
+        limits=Limits(seconds_per_case=timeout, memory_bytes=int(memory * 2**30), restarts=restarts),
+        budget=budget,
     )
     found = au.audit(target, options)
     if json is not None:

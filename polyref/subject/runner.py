@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from polyref.case import Case
+from polyref.errors import PolyrefError
 from polyref.subject.convention import Convention
 from polyref.subject.load import Source
 from polyref.subject.manner import PLAIN, Manner
 from polyref.subject.observation import Observation
+
+
+class Exhausted(PolyrefError):
+    """A limit of the whole audit is reached: nothing more is asked of the subject.
+
+    Attributes:
+        seen: the observations that the request had got before, in order.
+    """
+
+    exit_code = 3
+
+    def __init__(self, reason: str, seen: Sequence[Observation] = ()) -> None:
+        super().__init__(reason)
+        self.seen = tuple(seen)
 
 
 class Runner(Protocol):
@@ -32,6 +47,7 @@ class Runner(Protocol):
 
         Raises:
             NotOffered: if the convention has no way to ask for the case.
+            Exhausted: if a limit of the whole audit is reached.
         """
 
     def observe_all(self, cases: Iterable[Case], *, gradient: bool = True, twice: bool = False) -> list[Observation]:
@@ -39,6 +55,7 @@ class Runner(Protocol):
 
         Raises:
             NotOffered: if the convention has no way to ask for one of them; none is run then.
+            Exhausted: if a limit of the whole audit is reached; it has the observations until then.
         """
 
     def environment(self) -> dict[str, str]:
