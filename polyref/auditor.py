@@ -5,16 +5,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
 from polyref import records
 from polyref.case import Case
 from polyref.choice import chosen
-from polyref.errors import UsageError
+from polyref.errors import NothingMeasured, UsageError
 from polyref.formats import Format, named
 from polyref.options import AUDITED as AUDITED
 from polyref.options import CLIMBS
@@ -32,7 +33,7 @@ from polyref.subject.client import Subject
 from polyref.subject.convention import Convention, ReturnsNothing
 from polyref.subject.dialect import Dialect
 from polyref.subject.identify import identify
-from polyref.subject.runner import Runner
+from polyref.subject.runner import Audited, Death, Exhausted, Runner
 from polyref.verdict import Outcome, Verdict
 
 
@@ -59,11 +60,11 @@ def opened(target: str, options: Options) -> Subject:
         UsageError: if it cannot be loaded, or no convention works (``NoConvention``).
         ReturnsNothing: if it returns None.
     """
-    return Subject.open(target, options.init, options.call, options.limits)
+    return Subject.open(target, options.init, options.call, options.all_limits)
 
 
 def audit_of(
-    target: str, start: Callable[[], AbstractContextManager[Runner]], options: Options, *, quiet: bool = False
+    target: str, start: Callable[[], AbstractContextManager[Audited]], options: Options, *, quiet: bool = False
 ) -> doc.Document:
     """Audit what ``start`` brings up, under the name of a target.
 
@@ -111,9 +112,12 @@ def findings(runner: Runner, dialect: Dialect, options: Options) -> Iterator[Res
             yield Result(law, fmt, found)
 
 
-def recorded(target: str, results: Iterable[Result], dialect: Dialect, options: Options) -> list[doc.Finding]:
-    """The results as findings, with what they say about each other."""
-    made = records.one_breakdown([records.finding(target, r, dialect, options) for r in results])
+def recorded(
+    target: str, results: Iterable[Result], dialect: Dialect, options: Options, deaths: Sequence[Death] = ()
+) -> list[doc.Finding]:
+    """The results as findings, after what ended a process, with what they say about each other."""
+    ended = records.deaths(target, deaths, options)
+    made = records.one_breakdown([*ended, *(records.finding(target, r, dialect, options) for r in results)])
     return [records.with_kind(f, made) for f in made]
 
 
@@ -130,13 +134,23 @@ def audited_formats(convention: Convention, options: Options) -> tuple[Format, .
     return chosen
 
 
-def _audited(target: str, runner: Runner, options: Options, meter: Meter, started: datetime) -> doc.Document:
+def _audited(target: str, runner: Audited, options: Options, meter: Meter, started: datetime) -> doc.Document:
     clock = time.monotonic()
     formats = audited_formats(runner.convention, options)
     meter.total(len(chosen_laws(options)) + 2 + len(formats))
     meter.doing("identifying")
-    dialect = identify(runner)
-    notes = (*dialect.notes, *_notes(runner, dialect, options))
+    try:
+        dialect = identify(runner)
+    except (Exhausted, NothingMeasured) as e:
+        reason = f"it was not identified: {e}" if isinstance(e, Exhausted) else str(e)
+        if not runner.deaths:
+            raise NothingMeasured(f"{runner.name}: {reason}") from None
+        return records.never_identified(
+            target, runner, reason, options, started=started, seconds=time.monotonic() - clock
+        )
+    notes = [*dialect.notes]
+    with contextlib.suppress(Exhausted):  # said below
+        notes += _notes(runner, dialect, options)
     meter.step()
     found: list[Result] = []
     seen: set[str] = set()
@@ -150,15 +164,17 @@ def _audited(target: str, runner: Runner, options: Options, meter: Meter, starte
     for fmt in formats if dialect.known and not options.laws else ():
         meter.step(f"grading {fmt.name}")
         grades += records.grades(runner, dialect, fmt, options)
-    found = [_with_graded(r, grades, runner, dialect) for r in found]
-    made = recorded(target, found, dialect, options)
+    with contextlib.suppress(Exhausted):
+        found = [_with_graded(r, grades, runner, dialect) for r in found]
+    notes += records.circumstances(runner)
+    made = recorded(target, found, dialect, options, runner.deaths)
     examples = sum(f.examples for f in made) + sum(g.examples for g in grades if g.regime == "all")
     return doc.Document(
         subject=records.subject(target, runner.name, runner.source),
         environment=records.environment(runner.environment()),
         settings=records.settings(options, formats, examples, time.monotonic() - clock, started),
         convention=records.convention(runner.convention),
-        dialect=records.dialect(dialect, runner.convention, notes),
+        dialect=records.dialect(dialect, runner.convention, tuple(notes)),
         findings=sorted(made, key=lambda r: (_ORDER[r.verdict], r.theme)),
         grades=grades,
     )
@@ -209,7 +225,7 @@ def check_one(target: str, law_id: str, case_json: str, options: Options) -> Out
     Raises:
         UsageError: for an unknown law, or a text that is no case.
     """
-    (law,) = chosen_laws(Options(laws=(law_id,)))
+    law = None if law_id == records.KEEPS_ITS_PROCESS else chosen_laws(Options(laws=(law_id,)))[0]
     try:
         data = json.loads(case_json)
     except json.JSONDecodeError as e:
@@ -218,6 +234,8 @@ def check_one(target: str, law_id: str, case_json: str, options: Options) -> Out
         raise UsageError("--case is no JSON object: copy it from the finding")
     case = Case.from_json(data)
     with opened(target, options) as subject:
+        if law is None:
+            return records.survival(subject.observe(case, gradient=subject.convention.differentiable, twice=True))
         return tried(law, case, subject, identify(subject))
 
 

@@ -142,6 +142,8 @@ def audit(
     call: Overrides = (),
     timeout: float = 10.0,
     memory: float = 4.0,
+    restarts: Whole = 5,
+    budget: float | None = None,
 ) -> int:
     """Say what an implementation computes, which laws it breaks, and how many digits it keeps.
 
@@ -175,6 +177,10 @@ def audit(
         Seconds that one case may take.
     memory
         GiB of data that the subject may use.
+    restarts
+        How many new processes the subject may need, because it ended the one before.
+    budget
+        Seconds that the whole audit may take; what is not tried by then is open. By default many times what it needs.
     """
     from polyref import auditor as au  # noqa: PLC0415
     from polyref import many  # noqa: PLC0415
@@ -183,13 +189,16 @@ def audit(
     from polyref.report import html as page  # noqa: PLC0415
     from polyref.subject.overrides import parse_overrides  # noqa: PLC0415
 
+    if budget is not None and not 0 < budget < _ENDLESS:
+        raise UsageError(f"--budget {budget:g} is not allowed: give a number above 0, and below {_ENDLESS}")
     options = au.Options(
         formats=au.AUDITED if formats is None else tuple(named(f.strip()) for f in formats.split(",")),
         seed=seed,
         profile=profile,
         init=parse_overrides(init, "--init"),
         call=parse_overrides(call, "--call"),
-        limits=_limits(timeout, memory),
+        limits=_limits(timeout, memory, restarts),
+        budget=budget,
     )
     many.check_jobs(jobs)
     if targets:
@@ -396,18 +405,19 @@ def build_native(*, force: Flag = False) -> int:
     return 0
 
 
-def _limits(timeout: float, memory: float) -> Limits:
+def _limits(timeout: float, memory: float, restarts: int | None = None) -> Limits:
     """What a subject may use.
 
     Raises:
         UsageError: for a number that is not allowed.
     """
-    from polyref.subject.client import Limits  # noqa: PLC0415
+    from polyref.subject.client import DEFAULT_LIMITS, Limits  # noqa: PLC0415
 
-    for name, value in (("--timeout", timeout), ("--memory", memory)):
-        if not 0 < value < _ENDLESS:
+    for name, value in (("--timeout", timeout), ("--memory", memory), ("--restarts", restarts)):
+        if value is not None and not 0 < value < _ENDLESS:
             raise UsageError(f"{name} {value:g} is not allowed: give a number above 0, and below {_ENDLESS}")
-    return Limits(seconds_per_case=timeout, memory_bytes=int(memory * 2**30))
+    restarts = DEFAULT_LIMITS.restarts if restarts is None else restarts
+    return Limits(seconds_per_case=timeout, memory_bytes=int(memory * 2**30), restarts=restarts)
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from polyref.formats import BFLOAT16, BINARY16, BINARY32, BINARY64, Format
@@ -18,6 +18,9 @@ PROFILES: dict[Profile, tuple[int, int]] = {"quick": (15, 12), "default": (25, 5
 
 #: How many cases a guided law spends on climbing to its worst one, by profile.
 CLIMBS: dict[Profile, int] = {"quick": 0, "default": 0, "long": 600}
+
+#: Seconds that a whole audit may take, by profile: many times what it takes for a subject that answers.
+BUDGETS: dict[Profile, float] = {"quick": 600.0, "default": 1800.0, "long": 86400.0}
 
 #: The formats that an audit looks at unless it is told otherwise, widest first.
 AUDITED = (BINARY64, BINARY32, BINARY16, BFLOAT16)
@@ -35,6 +38,7 @@ class Options:
         call: overrides of call arguments.
         limits: what the subject may use.
         laws: ids of the laws to judge; empty for all of them, and the grades with them.
+        budget: seconds that the whole audit may take; None for what the profile has. What is not tried by then is open.
     """
 
     formats: tuple[Format, ...] = AUDITED
@@ -44,6 +48,12 @@ class Options:
     call: Mapping[str, Any] = field(default_factory=dict)
     limits: Limits = DEFAULT_LIMITS
     laws: tuple[str, ...] = ()
+    budget: float | None = None
+
+    @property
+    def all_limits(self) -> Limits:
+        """The limits with the one on the whole audit."""
+        return replace(self.limits, total_seconds=BUDGETS[self.profile] if self.budget is None else self.budget)
 
 
 @dataclass(frozen=True)

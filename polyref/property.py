@@ -184,7 +184,8 @@ def check(law: Property, case: Case, context: Context) -> Outcome:
     try:
         outcome = law.check(case, context)
     except Broke as broke:
-        return Outcome(Verdict.VIOLATED, math.inf, A_LOSS, str(broke), f"The subject {_predicate(broke)}.")
+        said, fatal = f"The subject {_predicate(broke)}.", broke.observation.killed is not None
+        return Outcome(Verdict.VIOLATED, math.inf, A_LOSS, str(broke), said, fatal=fatal)
     except PolyrefError:
         raise
     except Exception as e:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import platform
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, cast
@@ -20,14 +21,21 @@ from polyref.grades import BOUNDS, grade_format
 from polyref.options import PROFILES, Options, Result
 from polyref.property import A_LOSS, Property
 from polyref.report import document as doc
+from polyref.report.words import count
 from polyref.subject.convention import Attempt, Convention, ReturnsNothing
 from polyref.subject.dialect import Dialect
 from polyref.subject.load import Source
-from polyref.subject.runner import Runner
+from polyref.subject.manner import PLAIN
+from polyref.subject.observation import Observation
+from polyref.subject.runner import Audited, Death, Runner
 from polyref.verdict import Outcome, Verdict, describe
 
 #: The law that a subject without a return value breaks; it is met before any case can be tried.
 RETURNS_A_VALUE = "returns-a-value"
+#: The law that a subject breaks with a plain call that ends its process; it may be met before any other is tried.
+KEEPS_ITS_PROCESS = "keeps-its-process"
+#: How many of the things that an import changed are named.
+_FEW = 5
 
 
 def finding(target: str, result: Result, dialect: Dialect, options: Options) -> doc.Finding:
@@ -42,7 +50,11 @@ def finding(target: str, result: Result, dialect: Dialect, options: Options) -> 
         "device": "cpu",
     }
     if found is None or found.outcome is None or found.case is None:
-        why = result.reason or "no case that was tried could tell: it was refused, or the rounding model bounds nothing"
+        why = (
+            result.reason
+            or (found.cut if found else "")
+            or "no case that was tried could tell: it was refused, or the rounding model bounds nothing"
+        )
         return doc.Finding(
             **common,
             verdict="not_applicable" if found is None else "inconclusive",
@@ -70,7 +82,7 @@ def finding(target: str, result: Result, dialect: Dialect, options: Options) -> 
         observed=found.outcome.observed,
         ratio=found.outcome.ratio,
         examples=found.examples,
-        reproduce=_reproduce(target, law, found.case, options),
+        reproduce=_reproduce(target, law.id, found.case, options),
     )
 
 
@@ -106,17 +118,66 @@ def one_breakdown(every: list[doc.Finding]) -> list[doc.Finding]:
     return result
 
 
-def _reproduce(target: str, law: Property, case: Case, options: Options) -> str:
+def _reproduce(target: str, law_id: str, case: Case, options: Options) -> str:
     """The command that tries exactly this case again, or for an object in hand the call that does."""
     text = json.dumps(case.to_json(), separators=(",", ":"))
     if ":" not in target:
-        return f"polyref.check({target}, {law.id!r}, {text!r}{_keywords(options)})"
-    return shlex.join(["polyref", "check", target, "--property", law.id, "--case", text, *_overrides(options)])
+        return f"polyref.check({target}, {law_id!r}, {text!r}{_keywords(options)})"
+    return shlex.join(["polyref", "check", target, "--property", law_id, "--case", text, *_overrides(options)])
 
 
 def _keywords(options: Options) -> str:
     given = {"init": options.init, "call": options.call}
     return "".join(f", {name}={dict(overrides)!r}" for name, overrides in given.items() if overrides)
+
+
+def deaths(target: str, met: Sequence[Death], options: Options) -> list[doc.Finding]:
+    """A finding for each way in which plain calls ended their process, with the smallest of the cases in flight."""
+    groups: dict[str, list[Death]] = {}
+    for death in met:
+        if death.manner == PLAIN:  # in the others it is the law that asked which says what that means
+            groups.setdefault(death.killed, []).append(death)
+    return [_death(target, group, options) for group in groups.values()]
+
+
+def _death(target: str, group: list[Death], options: Options) -> doc.Finding:
+    worst = min(group, key=lambda d: len(d.case.logits) * d.case.classes)
+    words = f" Its last words: {worst.words}." if worst.words else ""
+    return doc.Finding(
+        property=KEEPS_ITS_PROCESS,
+        theme="behaviour",
+        verdict="violated",
+        statement="A loss returns or raises; it ends, blocks and exhausts no process.",
+        formula="f(z, y) is a tensor or an exception, within the limits on time and memory",
+        citation="Convention of torch.nn losses",
+        explanation=f"{count(len(group), 'call')} ended the process, {worst.killed}.{words}",
+        remedy="Mend what it says; the laws are judged after that.",
+        format=worst.case.format.name,
+        device="cpu",
+        case=worst.case.to_json(),
+        case_text=describe(worst.case),
+        expected=A_LOSS,
+        observed=f"killed: {worst.killed}",
+        ratio=math.inf,
+        examples=len(group),
+        reproduce=_reproduce(target, KEEPS_ITS_PROCESS, worst.case, options),
+    )
+
+
+def survival(seen: Observation) -> Outcome:
+    """What one observation says about a subject that keeps its process."""
+    if seen.killed is None:
+        return Outcome(Verdict.HOLDS, 0.0, A_LOSS, "a loss" if seen.ok else str(seen.error))
+    return Outcome(Verdict.VIOLATED, math.inf, A_LOSS, f"killed: {seen.killed}", f"The call was killed: {seen.killed}.")
+
+
+def circumstances(subject: Audited) -> Iterator[str]:
+    """Notes on what importing the subject changed, and on a limit that left something untried."""
+    if subject.changed:
+        few = [*subject.changed[:_FEW], *(["more"] if len(subject.changed) > _FEW else [])]
+        yield f"Importing it changed {', '.join(few)}; what polyref measures with is not affected."
+    if subject.exhausted is not None:
+        yield f"Not everything was tried: {subject.exhausted}."
 
 
 def _overrides(options: Options) -> Iterator[str]:
@@ -173,8 +234,9 @@ def grades(runner: Runner, dialect: Dialect, fmt: Format, options: Options) -> l
 def subject(target: str, name: str, source: Source) -> doc.Subject:
     file = source.file
     if file is not None:
-        relative = os.path.relpath(file)
-        file = file if relative.startswith("..") else relative
+        with contextlib.suppress(OSError):  # the current folder may be gone by now
+            relative = os.path.relpath(file)
+            file = file if relative.startswith("..") else relative
     return doc.Subject(name=name, target=target, file=file, line=source.line, summary=source.doc, framework="torch")
 
 
@@ -288,13 +350,35 @@ def nothing_returned(
             else f"polyref.audit({target}{_keywords(options)})"
         ),
     )
+    made = settings(options, options.formats, 1, seconds, started)
+    return _unidentified(target, Source(), error.convention, [finding], made, formula="nothing: it returns None")
+
+
+def never_identified(
+    target: str, runner: Audited, reason: str, options: Options, *, started: datetime, seconds: float
+) -> doc.Document:
+    """The document on a subject that ended its processes before it could be identified: what ended them."""
+    found = deaths(target, runner.deaths, options)
+    made = settings(options, options.formats, sum(f.examples for f in found), seconds, started)
+    return _unidentified(target, runner.source, runner.convention, found, made, formula=f"not known: {reason}")
+
+
+def _unidentified(
+    target: str,
+    source: Source,
+    how: Convention,
+    findings: list[doc.Finding],
+    made: doc.Settings,
+    *,
+    formula: str,
+) -> doc.Document:
     return doc.Document(
-        subject=subject(target, target.rpartition(":")[2], Source()),
+        subject=subject(target, target.rpartition(":")[2], source),
         environment=environment({}),
-        settings=settings(options, options.formats, 1, seconds, started),
-        convention=convention(error.convention),
+        settings=made,
+        convention=convention(how),
         dialect=doc.Dialect(
-            formula="nothing: it returns None",
+            formula=formula,
             epsilon=None,
             reduction=None,
             weighting="none",
@@ -303,6 +387,6 @@ def nothing_returned(
             gamma=None,
             notes=[],
         ),
-        findings=[finding],
+        findings=findings,
         grades=[],
     )

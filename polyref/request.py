@@ -15,7 +15,7 @@ from polyref.subject.client import DEFAULT_LIMITS, Limits, Subject
 from polyref.subject.in_hand import caption, target_of
 from polyref.subject.load import load, parse_target
 from polyref.subject.overrides import portable
-from polyref.subject.runner import Runner
+from polyref.subject.runner import Audited
 
 #: More seconds, or GiB, than anybody means.
 _ENDLESS = 10**6
@@ -38,7 +38,7 @@ class Request:
     isolated: bool
 
     @contextmanager
-    def started(self) -> Iterator[Runner]:
+    def started(self) -> Iterator[Audited]:
         """The subject, ready for cases while the block runs.
 
         Raises:
@@ -50,7 +50,7 @@ class Request:
             with runner if isinstance(runner, Subject) else nullcontext():
                 yield runner
 
-    def start(self) -> Runner:
+    def start(self) -> Audited:
         """The subject, to be used within :meth:`around` and, where it is a ``Subject``, to be closed.
 
         Raises:

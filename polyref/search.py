@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from polyref.case import Case
 from polyref.errors import PolyrefError
 from polyref.property import Context, Property, check, failed
+from polyref.subject.runner import Exhausted
 from polyref.verdict import Outcome, Verdict
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Found:
         case: that case.
         examples: how many cases were tried.
         worst_ratio: the largest error over tolerance met.
+        cut: why fewer cases were tried than asked for, empty where all were. Only a violation is decided then.
     """
 
     verdict: Verdict
@@ -35,6 +37,7 @@ class Found:
     case: Case | None
     examples: int
     worst_ratio: float
+    cut: str = ""
 
 
 #: Hypothesis draws its first ten examples independently; after that most are recombinations of earlier ones, and forty
@@ -75,7 +78,11 @@ def search(
                 if state.spent >= shrinks:
                     raise _OutOfBudget
                 state.spent += 1
-            tried[case] = check(law, case, context)
+            try:
+                tried[case] = check(law, case, context)
+            except Exhausted as e:
+                state.cut = str(e)
+                raise _OutOfBudget from None
         return tried[case]
 
     def attempt(case: Case, *, aim: bool = False) -> None:
@@ -84,6 +91,8 @@ def search(
         result = outcome_of(case)
         if result.verdict is Verdict.VIOLATED:
             state.smallest = case
+            if result.fatal:
+                state.spent = shrinks  # a smaller case is not worth another process
             raise _Violation
         if result.verdict is Verdict.HOLDS and result.ratio >= state.ratio:
             state.ratio, state.worst = result.ratio, case
@@ -96,18 +105,22 @@ def search(
     for part in range(2 * math.ceil(examples / _ROUND)):
         # Every round begins with the simplest case again.
         left = examples - len(tried) + (part > 0)
-        if left <= (part > 0) or state.smallest is not None:
+        if left <= (part > 0) or state.smallest is not None or state.cut:
             break
         with _drawing(law):
             _generate(cases, attempt, min(_ROUND, left), seed=f"{name} {part}")
-    if law.guided and climbs and state.smallest is None and state.worst is not None:
+    if law.guided and climbs and state.smallest is None and state.worst is not None and not state.cut:
         with _drawing(law):
             _generate(cases, partial(attempt, aim=True), climbs // 2, seed=f"{name} aimed")
-        if state.smallest is None:
-            _climb(law, context, state, tried, climbs - climbs // 2)
+        if state.smallest is None and not state.cut:
+            with suppress(_OutOfBudget):
+                _climb(outcome_of, state, climbs - climbs // 2)
     worst_ratio = max((o.ratio for o in tried.values()), default=0.0)
     if state.smallest is not None:
         return Found(Verdict.VIOLATED, tried[state.smallest], state.smallest, len(tried), worst_ratio)
+    if state.cut:
+        how_far = f"only {len(tried)} of {examples} examples were tried" if tried else "not tried"
+        return Found(Verdict.INCONCLUSIVE, None, None, len(tried), worst_ratio, f"{how_far}: {state.cut}")
     if state.worst is not None:
         return Found(Verdict.HOLDS, tried[state.worst], state.worst, len(tried), worst_ratio)
     return Found(Verdict.INCONCLUSIVE, None, None, len(tried), worst_ratio)
@@ -145,18 +158,17 @@ def _generate(cases: SearchStrategy[Case], attempt: Callable[[Case], None], coun
         seeded(seed)(decorated)()
 
 
-def _climb(law: Property, context: Context, state: _Search, tried: dict[Case, Outcome], budget: int) -> None:
+def _climb(outcome_of: Callable[[Case], Outcome], state: _Search, budget: int) -> None:
     """Go on from the nearest case that holds, to a nearer one or to one that does not."""
     from polyref.climb import climb  # noqa: PLC0415 - it needs scipy
 
     def ratio(case: Case) -> float:
-        if case not in tried:
-            tried[case] = check(law, case, context)
-        return 0.0 if tried[case].verdict is Verdict.INCONCLUSIVE else tried[case].ratio
+        outcome = outcome_of(case)
+        return 0.0 if outcome.verdict is Verdict.INCONCLUSIVE else outcome.ratio
 
     assert state.worst is not None
     found = climb(state.worst, ratio, budget=budget, enough=1.0)
-    if tried[found].verdict is Verdict.VIOLATED:
+    if outcome_of(found).verdict is Verdict.VIOLATED:
         state.smallest = found
     else:
         state.worst = found
@@ -175,9 +187,13 @@ def draw(law: Property, context: Context, *, examples: int, seed: int = 0) -> tu
 
 @dataclass
 class _Search:
-    """The smallest violating case so far, how many were tried since the first, and the nearest one that holds."""
+    """The smallest violating case so far, how many were tried since the first, and the nearest one that holds.
+
+    ``cut`` says why no more could be tried.
+    """
 
     spent: int = 0
     smallest: Case | None = None
     worst: Case | None = None
     ratio: float = -1.0
+    cut: str = ""

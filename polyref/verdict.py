@@ -35,6 +35,7 @@ class Outcome:
         observed: what the subject did, as text.
         explanation: what that means, one sentence; empty where the law holds.
         remedy: what mends this very violation, where it is another thing than the law's own remedy.
+        fatal: the subject ended its process, so that another try costs a new one.
     """
 
     verdict: Verdict
@@ -43,6 +44,7 @@ class Outcome:
     observed: str = ""
     explanation: str = ""
     remedy: str = ""
+    fatal: bool = False
 
     @classmethod
     def of(

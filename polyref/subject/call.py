@@ -21,12 +21,25 @@ from polyref.subject.convention import Convention, Parameter
 from polyref.subject.handover import Inputs, Refused, arranged, curved, prepared, surroundings
 from polyref.subject.manner import PLAIN, Manner
 from polyref.subject.observation import Observation, Row, Second
+from polyref.subject.said import first_line, one_line, text_of
 from polyref.subject.signature import role_named
 
 #: An integer dtype of each width, to compare bits where NaN differs from NaN.
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _NAMES = {getattr(torch, f.torch_name): f.name for f in FORMATS.values()}
-_MESSAGE_LIMIT = 300
+#: More numbers than any case has, or any mistake in reducing them makes: what is larger is no loss, and is not read.
+_MOST_NUMBERS = 1 << 16
+#: More different warnings than anybody reads.
+_MOST_WARNINGS = 20
+# Bound before any subject is imported: one that replaces a function of torch must not falsify what is measured of it.
+_tensor, _softmax, _ones_like, _as_tensor, _equal = (
+    torch.tensor,
+    torch.softmax,
+    torch.ones_like,
+    torch.as_tensor,
+    torch.equal,
+)
+_one_hot, _grad = torch.nn.functional.one_hot, torch.autograd.grad
 #: The weight of every class of a second instance, which is to take over the first one's.
 _OTHER_WEIGHT = 0.25
 
@@ -38,12 +51,21 @@ class Caller:
         subject: the class, function, factory or instance.
         convention: how it is called; the probe's candidates are conventions too.
         device: the torch device that the tensors are put on.
+        settle: called after every call, before its result is read.
     """
 
-    def __init__(self, subject: Any, convention: Convention, *, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        subject: Any,
+        convention: Convention,
+        *,
+        device: str = "cpu",
+        settle: Callable[[], object] = lambda: None,
+    ) -> None:
         self.subject = subject
         self.convention = convention
         self.device = device
+        self._settle = settle
         self._copies = convention.kind == "instance" and not _holds_compiled_code(subject)
 
     def inputs(self, case: Case) -> Inputs:
@@ -53,9 +75,9 @@ class Caller:
         if case.soft:
             labels = self._exact(case.target, dtype)
         else:
-            labels = torch.tensor(case.target, dtype=torch.int64, device=self.device)
+            labels = _tensor(case.target, dtype=torch.int64, device=self.device)
             if self.convention.labels in ("one_hot", "one_hot_integer"):
-                labels = torch.nn.functional.one_hot(labels, case.classes)
+                labels = _one_hot(labels, case.classes)
                 if self.convention.labels == "one_hot":
                     labels = labels.to(dtype)
             elif self.convention.labels == "index_column":
@@ -64,7 +86,7 @@ class Caller:
 
     def _exact(self, values: Any, dtype: torch.dtype) -> torch.Tensor:
         # Every value is a number of the dtype and of binary64, so neither step rounds.
-        return torch.tensor(values, dtype=torch.float64, device=self.device).to(dtype)
+        return _tensor(values, dtype=torch.float64, device=self.device).to(dtype)
 
     def make(self, case: Case, weight: torch.Tensor | None, manner: Manner = PLAIN) -> Any:
         """The callable that takes the data: constructed anew for every case, so that no state is carried over.
@@ -89,14 +111,17 @@ class Caller:
         convention = self.convention
         logits = inputs.logits
         if convention.inputs == "probabilities":
-            logits = torch.softmax(logits, dim=1 if logits.dim() > 1 else 0)
+            logits = _softmax(logits, dim=1 if logits.dim() > 1 else 0)
         data = [(convention.logits_name, logits), (convention.labels_name, inputs.labels)]
         if convention.order == "labels_first":
             data.reverse()
         positional = [value for keyword, value in data if keyword is None]
         keywords = {keyword: value for keyword, value in data if keyword is not None}
         settings = self._settings("call", case, inputs.weight, manner)
-        return made(*positional, **keywords, **settings)
+        try:
+            return made(*positional, **keywords, **settings)
+        finally:
+            self._settle()
 
     def _settings(self, where: str, case: Case, weight: torch.Tensor | None, manner: Manner = PLAIN) -> dict[str, Any]:
         settings = {}
@@ -166,8 +191,8 @@ class Caller:
             observation = self._observe(case, inputs, manner, gradient=gradient and not refused, twice=twice)
         if refused and observation.ok:
             observation = replace(observation, gradient_reason="it does not accept logits that require a gradient")
-        texts = dict.fromkeys(_first_line(str(w.message)) for w in seen)
-        return replace(observation, warnings=tuple(texts)) if texts else observation
+        texts = dict.fromkeys(first_line(text_of(w.message)) for w in seen)
+        return replace(observation, warnings=tuple(texts)[:_MOST_WARNINGS]) if texts else observation
 
     def _observe(self, case: Case, inputs: Inputs, manner: Manner, *, gradient: bool, twice: bool) -> Observation:
         try:
@@ -183,20 +208,27 @@ class Caller:
         except SystemExit as e:
             return Observation(error=f"SystemExit: {e.code}", killed=f"exit {exit_status(e)}")
         except Exception as e:
-            return Observation(error=one_line(e), inputs_untouched=same_bits(before, given))
+            return Observation(error=one_line(e), inputs_untouched=_untouched(before, given))
+        try:
+            seen = self._seen(first, before, given)
+            if not twice or first.value is None:
+                return seen
+            return replace(seen, second=self._again(made, case, inputs, first, manner, gradient=gradient))
+        except Exception as e:  # a tensor without numbers, or of a class that does something else
+            return Observation(error=f"{one_line(e)}, when its result was read")
+
+    @staticmethod
+    def _seen(first: _Run, before: Inputs, given: Inputs) -> Observation:
         value = first.value
         return Observation(
             value=None if value is None else _flat(value),
             shape=() if value is None else tuple(value.shape),
-            dtype=None if value is None else _NAMES.get(value.dtype, str(value.dtype).removeprefix("torch.")),
+            dtype=None if value is None else _dtype_name(value.dtype),
             gradient=None if first.gradient is None else _rows(first.gradient),
             gradient_reason=first.reason,
             curvature=None if first.curvature is None else _rows(first.curvature),
             error=first.error,
-            inputs_untouched=same_bits(before, given),
-            second=self._again(made, case, inputs, first, manner, gradient=gradient)
-            if twice and value is not None
-            else None,
+            inputs_untouched=_untouched(before, given),
         )
 
     def _made(self, case: Case, weight: torch.Tensor | None, manner: Manner) -> Any:
@@ -244,6 +276,13 @@ def same_bits(a: Inputs, b: Inputs) -> bool:
     return all(_same_bits(x, y) for x, y in zip(a, b, strict=True))
 
 
+def _untouched(before: Inputs, given: Inputs) -> bool | None:
+    try:
+        return same_bits(before, given)
+    except Exception:  # their memory was taken away, say
+        return None
+
+
 def handed_over(inputs: Inputs, manner: Manner = PLAIN, *, gradient: bool) -> tuple[torch.Tensor | None, Inputs]:
     """Copies for the subject, and the leaf (N, C) behind the logits if a gradient is wanted.
 
@@ -272,7 +311,13 @@ class _Run(NamedTuple):
     @classmethod
     def of(cls, raw: Any, path: int | str | None) -> _Run:
         value = tensor_at(raw, path)
-        return cls(value, error=None if value is not None else f"returned {described(raw)}, no numbers")
+        if value is None:
+            return cls(None, error=f"returned {described(raw)}, no numbers")
+        if value.is_complex():
+            return cls(None, error=f"returned {_dtype_name(value.dtype)} numbers, which are no losses")
+        if value.numel() > _MOST_NUMBERS:
+            return cls(None, error=f"returned {value.numel()} numbers of shape {tuple(value.shape)}, which is no loss")
+        return cls(value)
 
     def kept(self) -> _Run:
         """The same with a copy of the value, which a second call cannot change."""
@@ -287,8 +332,8 @@ class _Run(NamedTuple):
         kept = value.detach().clone()
         try:
             # Ones upstream are the gradient of the sum, without rounding or overflowing a sum.
-            found: tuple[torch.Tensor | None, ...] = torch.autograd.grad(
-                value, leaf, torch.ones_like(value), allow_unused=True, create_graph=curvature
+            found: tuple[torch.Tensor | None, ...] = _grad(
+                value, leaf, _ones_like(value), allow_unused=True, create_graph=curvature
             )
         except Exception as e:
             return self._replace(value=kept, reason=f"the backward pass raised {one_line(e)}")
@@ -301,6 +346,10 @@ class _Run(NamedTuple):
 
 
 _DEFAULT = object()
+
+
+def _dtype_name(dtype: torch.dtype) -> str:
+    return _NAMES.get(dtype, str(dtype).removeprefix("torch."))
 
 
 def torch_dtype(wanted: Format) -> torch.dtype:
@@ -320,10 +369,10 @@ def tensor_at(raw: Any, path: int | str | None) -> torch.Tensor | None:
     if isinstance(raw, bool):
         return None
     if isinstance(raw, (int, float)):
-        return torch.tensor(float(raw), dtype=torch.float64)
+        return _tensor(float(raw), dtype=torch.float64)
     if type(raw).__module__ == "numpy":
         try:
-            return torch.as_tensor(raw)
+            return _as_tensor(raw)
         except (TypeError, ValueError, RuntimeError):
             return None
     return None
@@ -354,14 +403,8 @@ def described(raw: Any) -> str:
         return "None"
     if inspect.isroutine(raw):
         return "a function"
-    name = type(raw).__name__
+    name = type(raw).__name__ or "object"
     return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
-
-
-def one_line(error: BaseException) -> str:
-    """The exception's type and the first line of its message."""
-    text = _first_line(str(error))
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def exit_status(error: SystemExit) -> int:
@@ -369,11 +412,6 @@ def exit_status(error: SystemExit) -> int:
     if error.code is None:
         return 0
     return error.code if isinstance(error.code, int) else 1
-
-
-def _first_line(text: str) -> str:
-    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
-    return line if len(line) <= _MESSAGE_LIMIT else line[:_MESSAGE_LIMIT] + "…"
 
 
 def _holds_compiled_code(subject: Any) -> bool:
@@ -388,9 +426,9 @@ def _same_bits(a: torch.Tensor | None, b: torch.Tensor | None) -> bool:
     bits = _BITS.get(a.element_size())
     a, b = a.detach(), b.detach()
     if bits is None:
-        return torch.equal(a, b)
+        return _equal(a, b)
     # A view by another dtype needs the numbers to lie one after the other.
-    return torch.equal(a.contiguous().view(bits), b.contiguous().view(bits))
+    return _equal(a.contiguous().view(bits), b.contiguous().view(bits))
 
 
 def _flat(value: torch.Tensor) -> Row:

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any
-
-import numpy as np
-import torch
 
 from polyref.case import Case
 from polyref.subject.local import LocalSubject
 from polyref.subject.manner import PLAIN, Manner
 from polyref.subject.observation import Observation
-
-
-def seed(number: int) -> None:
-    """Set the generators that a loss may draw from: those of torch on the CPU, numpy and the standard library."""
-    torch.default_generator.manual_seed(number)
-    np.random.seed(number)
-    random.seed(number)
+from polyref.subject.state import seed
 
 
 class SeededSubject(LocalSubject):
     """A subject in this process that chance has no part in; it sets the seeds of the process.
 
     The same case draws the same numbers, but for one that is asked twice in a row: chance is to be seen.
+
+    Attributes:
+        times: how often the last case had been asked before it, in a row.
     """
 
     def __init__(self, subject: Any, **options: Any) -> None:
         seed(0)  # the probe calls it
         super().__init__(subject, **options)
         self._asked: tuple[object, ...] | None = None
-        self._times = 0
+        self.times = 0
 
     def observe(self, case: Case, *, gradient: bool = True, twice: bool = False, manner: Manner = PLAIN) -> Observation:
         """Run one case, in a manner.
@@ -40,7 +33,7 @@ class SeededSubject(LocalSubject):
             NotOffered: if the convention has no way to ask for the case.
         """
         asked = (case, gradient, twice, repr(manner))  # as text, where a NaN is equal to itself
-        self._times = self._times + 1 if asked == self._asked else 0
+        self.times = self.times + 1 if asked == self._asked else 0
         self._asked = asked
-        seed(self._times)
+        seed(self.times)
         return super().observe(case, gradient=gradient, twice=twice, manner=manner)

@@ -25,6 +25,8 @@ _SLICE = 0.25
 _GRACE = 2.0
 _LOG_LIMIT = 16 << 20
 _CHUNK = 1 << 18
+#: No answer is as long: what is came from a subject that found the pipe.
+_LONGEST_LINE = 64 << 20
 
 
 class ChildGone(Exception):
@@ -121,6 +123,9 @@ class Child:
                     if not chunk:
                         raise ChildGone(self._reap())
                     self._incoming += chunk
+                    if len(self._incoming) > _LONGEST_LINE:
+                        self.kill()
+                        raise ChildGone("pipe closed")
 
     def _write(self) -> None:
         try:

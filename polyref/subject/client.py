@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import math
 import os
 import sys
 import tempfile
+import time
 import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,6 +24,8 @@ from polyref.subject.load import Source, parse_target
 from polyref.subject.manner import PLAIN, Manner
 from polyref.subject.observation import Observation
 from polyref.subject.overrides import portable
+from polyref.subject.runner import Death, Exhausted
+from polyref.subject.said import first_line
 
 #: Cases on their way at once: enough that neither side waits for the other, few enough to encode again after a crash.
 _WINDOW = 16
@@ -34,6 +39,8 @@ class Limits:
         seconds_per_case: for one case, or one trial of the probe.
         load_seconds: to start the process, import torch and import the target.
         memory_bytes: of data, torch's own 0.2 GiB included.
+        total_seconds: for everything, from the start of the first process on.
+        restarts: new processes in the place of ended ones.
 
     Raises:
         UsageError: if one of them is not above 0.
@@ -42,9 +49,11 @@ class Limits:
     seconds_per_case: float = 10.0
     load_seconds: float = 60.0
     memory_bytes: int = 4 << 30
+    total_seconds: float = math.inf
+    restarts: int = 5
 
     def __post_init__(self) -> None:
-        for name in ("seconds_per_case", "load_seconds", "memory_bytes"):
+        for name in ("seconds_per_case", "load_seconds", "memory_bytes", "total_seconds", "restarts"):
             if not getattr(self, name) > 0:
                 raise UsageError(f"{name} is {getattr(self, name)!r}: give a number above 0")
 
@@ -62,6 +71,8 @@ class Subject:
         source: where its code is.
         limits: what it may use.
         restarts: how often a new process was needed.
+        deaths: the cases that ended a process, in order.
+        changed: what importing the target left otherwise in its process.
     """
 
     def __init__(
@@ -77,6 +88,9 @@ class Subject:
         self.name = parsed.attribute
         self.limits = limits
         self.restarts = 0
+        self.deaths: list[Death] = []
+        self.changed: tuple[str, ...] = ()
+        self._deadline = time.monotonic() + limits.total_seconds
         self.source = Source()
         self._request = {
             "target": target,
@@ -136,6 +150,7 @@ class Subject:
 
         Raises:
             NotOffered: if the convention has no way to ask for the case.
+            Exhausted: if the time or the restarts are used up.
         """
         return self._observed([case], gradient=gradient, twice=twice, manner=manner)[0]
 
@@ -144,6 +159,7 @@ class Subject:
 
         Raises:
             NotOffered: if the convention has no way to ask for one of them; none is run then.
+            Exhausted: if the time or the restarts are used up; it has the observations until then.
         """
         return self._observed(list(cases), gradient=gradient, twice=twice, manner=PLAIN)
 
@@ -156,6 +172,8 @@ class Subject:
         done: list[Observation] = []
         sent = 0
         while len(done) < len(cases):
+            if self.exhausted is not None:
+                raise Exhausted(self.exhausted, done)
             if not self._children:
                 sent = len(done)  # what the last process was given and did not answer
             try:
@@ -164,15 +182,34 @@ class Subject:
                     child.send(wire.encode({"case": wire.pack_case(cases[sent]), **asked}))
                     sent += 1
                 # Answers come in order, so the first one missing is that of the case in flight.
-                reply = _message(child, self.limits.seconds_per_case)
+                seen = _observation(child, self._at_most(self.limits.seconds_per_case))
             except ChildGone as e:
                 self._drop()
-                done.append(Observation(killed=e.reason))
-                continue
-            done.append(wire.unpack_observation(reply["observation"]))
-            if done[-1].killed == "memory":
+                if self._late:
+                    continue  # the case was not given its time
+                seen = Observation(killed=e.reason)
+            done.append(seen)
+            if seen.killed is not None:
+                self.deaths.append(Death(cases[len(done) - 1], manner, seen.killed, self._last_words()))
+            if seen.killed == "memory":
                 self._drop()  # what it holds may be the memory that is missing
         return done
+
+    @property
+    def exhausted(self) -> str | None:
+        """Which limit of the whole audit is reached, None as long as cases can be asked."""
+        if self._late:
+            return f"the time for the audit, {self.limits.total_seconds:g} s, was used up"
+        if not self._children and self.restarts >= self.limits.restarts:
+            return f"it ended its process {self.restarts + 1} times"
+        return None
+
+    @property
+    def _late(self) -> bool:
+        return time.monotonic() >= self._deadline
+
+    def _at_most(self, seconds: float) -> float:
+        return min(seconds, self._deadline - time.monotonic())
 
     def environment(self) -> dict[str, str]:
         """Versions and machine properties of the child, as text."""
@@ -221,7 +258,7 @@ class Subject:
         self.restarts += 1
         child = self._start()
         limit = self.limits.load_seconds
-        while (reply := _message(child, limit))["event"] != "opened":
+        while (reply := _message(child, self._at_most(limit)))["event"] != "opened":
             if reply["event"] == "refused":
                 raise ChildGone(f"not loaded again: {reply['message']}")
             limit = self.limits.seconds_per_case
@@ -231,13 +268,14 @@ class Subject:
         child = self._start()
         trial: str | None = None
         try:
-            reply = _message(child, self.limits.load_seconds)
+            reply = _message(child, self._at_most(self.limits.load_seconds))
             while reply["event"] in ("loaded", "trying"):
                 trial = reply.get("call", "the first call")
-                reply = _message(child, self.limits.seconds_per_case)
+                reply = _message(child, self._at_most(self.limits.seconds_per_case))
         except ChildGone as e:
             raise self._died(e.reason, trial) from None
         if reply["event"] == "opened":
+            self.changed = tuple(reply["changed"])
             return Convention.from_json(reply["convention"]), Source(**reply["source"]), reply["environment"]
         message = reply["message"]
         if reply["kind"] == "nothing":
@@ -246,11 +284,20 @@ class Subject:
             raise NoConvention(message, tuple(Attempt(*a) for a in reply["attempts"]))
         raise UsageError(message)
 
-    def _died(self, reason: str, trial: str | None) -> UsageError:
+    def _last_words(self) -> str:
         lines = [line.strip() for line in self.log_tail(100) if line.strip()]
         # After a fatal signal Python lists every stack and extension module; the line before all that says what it was.
         telling = [line for line in lines if line.startswith("Fatal Python error")] or lines[-1:]
-        last = f"; its last words: {telling[-1]}" if telling else ""
+        return first_line(telling[-1]) if telling else ""
+
+    def _died(self, reason: str, trial: str | None) -> UsageError:
+        if self._late:
+            where = "importing it" if trial is None else f"the call {trial}"
+            return UsageError(
+                f"target {self.target!r}: {self.exhausted}, and {where} was not done yet: give more with --budget"
+            )
+        words = self._last_words()
+        last = f"; its last words: {words}" if words else ""
         seconds = self.limits.load_seconds if trial is None else self.limits.seconds_per_case
         how = f"took more than {seconds:g} s" if reason == "timeout" else f"ended the process ({reason})"
         if trial is None:
@@ -268,16 +315,31 @@ def in_worker() -> bool:
 
 
 def _message(child: Child, seconds: float) -> dict[str, Any]:
-    try:
+    """The next message of a worker.
+
+    Raises:
+        ChildGone: if there is none, or it is none that a worker writes, but a subject that found the pipe.
+    """
+    reply: Any = None
+    with contextlib.suppress(ValueError, RecursionError):
         reply = wire.decode(child.receive(seconds))
-    except ValueError:
-        # Only a subject that found the pipe and wrote on it can cause this.
+    if not isinstance(reply, dict) or "event" not in reply:
+        child.kill()
+        raise ChildGone("pipe closed")
+    if reply["event"] == "failed":
+        # What polyref stands on was replaced or used up, or polyref has a defect; the log has the traceback.
+        child.kill()
+        raise ChildGone(f"polyref failed in its process, {first_line(str(reply.get('error')))}")
+    return reply
+
+
+def _observation(child: Child, seconds: float) -> Observation:
+    reply = _message(child, seconds)
+    try:
+        return wire.unpack_observation(reply["observation"])
+    except (KeyError, TypeError, ValueError, AttributeError):
         child.kill()
         raise ChildGone("pipe closed") from None
-    if reply.get("event") == "failed":
-        child.kill()
-        raise RuntimeError(f"polyref's worker failed:\n{reply['traceback']}")
-    return reply
 
 
 def _append(log: IO[bytes]) -> None:

@@ -12,6 +12,9 @@ from torch import Tensor
 
 from polyref.subject.manner import Manner, direction
 
+# As in :mod:`polyref.subject.call`.
+_tensor, _grad = torch.tensor, torch.autograd.grad
+
 
 class Refused(Exception):
     """polyref cannot hand the case over in this manner; the subject was not called."""
@@ -112,9 +115,9 @@ def curved(gradient: Tensor, leaf: Tensor) -> tuple[Tensor | None, str | None]:
     """The derivative of <v, gradient> for the direction of the manner, or why there is none."""
     if not gradient.requires_grad:
         return None, "the gradient is cut off from the logits (no second derivative)"
-    v = torch.tensor(direction(leaf.shape[-1]), dtype=leaf.dtype, device=leaf.device)
+    v = _tensor(direction(leaf.shape[-1]), dtype=leaf.dtype, device=leaf.device)
     try:
-        (found,) = torch.autograd.grad((gradient * v).sum(), leaf, allow_unused=True)
+        (found,) = _grad((gradient * v).sum(), leaf, allow_unused=True)
     except Exception as e:
         return None, f"the second backward pass raised {type(e).__name__}"
     return (found, None) if found is not None else (None, "the gradient does not depend on the logits")

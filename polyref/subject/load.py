@@ -21,6 +21,7 @@ from types import ModuleType
 from typing import Any
 
 from polyref.errors import UsageError
+from polyref.subject.said import first_line, one_line
 
 _FORM = "give package.module:attr or path/to/file.py:attr"
 
@@ -105,7 +106,7 @@ def load(target: Target) -> Loaded:
         except AttributeError:
             raise UsageError(_no_attribute(target, found, part)) from None
         except Exception as e:
-            raise UsageError(f"target {target.text!r}: reading {part!r} raised {_said(e)}") from e
+            raise UsageError(f"target {target.text!r}: reading {part!r} raised {one_line(e)}") from e
     if not callable(found):
         raise UsageError(
             f"target {target.text!r} is {_article(type(found).__name__)} and cannot be called: "
@@ -123,7 +124,7 @@ def source_of(subject: Any) -> Source:
         code = type(code)
     # The docstring of the object alone: a class without one would show its parent's.
     text = getattr(code, "__doc__", None)
-    doc = next((line.strip() for line in text.splitlines() if line.strip()), None) if isinstance(text, str) else None
+    doc = first_line(text) or None if isinstance(text, str) else None
     try:
         code = inspect.unwrap(code)
         file = inspect.getsourcefile(code)
@@ -166,7 +167,7 @@ def _execute(path: Path, name: str) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except BaseException:
-        del sys.modules[name]
+        sys.modules.pop(name, None)
         raise
     return module
 
@@ -195,13 +196,7 @@ def _imported(target: Target, do_import: Callable[[], ModuleType]) -> ModuleType
 
 
 def _fails(target: Target, error: BaseException) -> str:
-    return f"target {target.text!r} cannot be imported, it raises {_said(error)}{_place(error)}"
-
-
-def _said(error: BaseException) -> str:
-    text = error.msg if isinstance(error, SyntaxError) else str(error)
-    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
-    return f"{type(error).__name__}: {line}" if line else type(error).__name__
+    return f"target {target.text!r} cannot be imported, it raises {one_line(error)}{_place(error)}"
 
 
 def _place(error: BaseException) -> str:

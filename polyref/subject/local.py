@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -28,11 +28,17 @@ class LocalSubject:
         init: overrides of constructor arguments, for the probe.
         call: overrides of call arguments, for the probe.
         device: the torch device of the inputs; modules are moved there.
+        settle: called after every call of the subject, before its result is read.
 
     Raises:
         NoConvention: if the probe finds no way to call it.
         ReturnsNothing: if it returns None.
     """
+
+    # In this process there is nobody who could tell of them.
+    deaths = ()
+    changed = ()
+    exhausted = None
 
     def __init__(
         self,
@@ -43,13 +49,14 @@ class LocalSubject:
         init: Mapping[str, Any] | None = None,
         call: Mapping[str, Any] | None = None,
         device: str = "cpu",
+        settle: Callable[[], object] = lambda: None,
     ) -> None:
         self.name = name if name is not None else _name_of(subject)
         self.source: Source = source_of(subject)
         if convention is None:
             convention = probe(subject, self.name, init=init, call=call, device=device)
         self.convention = convention
-        self._caller = Caller(subject, convention, device=device)
+        self._caller = Caller(subject, convention, device=device, settle=settle)
         self._device = device
 
     def observe(self, case: Case, *, gradient: bool = True, twice: bool = False, manner: Manner = PLAIN) -> Observation:

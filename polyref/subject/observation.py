@@ -43,6 +43,7 @@ class Observation:
         killed: ``timeout``, ``memory``, ``exit N``, ``signal NAME`` or ``pipe closed`` if the case ended its process.
         inputs_untouched: logits, labels and weights hold the same bits after the call as before; None if unknown.
         second: the comparison with a second call, if one was asked for and the first one succeeded.
+        changed: what the call left otherwise in its process: the default dtype, a function of torch, and so on.
         warnings: the texts of the Python warnings seen, each once, in order of appearance.
     """
 
@@ -58,6 +59,7 @@ class Observation:
     warnings: tuple[str, ...] = ()
     curvature: tuple[Row, ...] | None = None
     refused: bool = False
+    changed: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -86,6 +88,7 @@ class Observation:
             "warnings": list(self.warnings),
             "curvature": None if self.curvature is None else [[v.hex() for v in row] for row in self.curvature],
             "refused": self.refused,
+            "changed": list(self.changed),
         }
 
     @classmethod
@@ -107,4 +110,5 @@ class Observation:
             warnings=tuple(data["warnings"]),
             curvature=None if curvature is None else tuple(tuple(map(number, row)) for row in curvature),
             refused=data["refused"],
+            changed=tuple(data["changed"]),
         )

@@ -2,14 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from polyref.case import Case
+from polyref.errors import PolyrefError
 from polyref.subject.convention import Convention
 from polyref.subject.load import Source
 from polyref.subject.manner import PLAIN, Manner
 from polyref.subject.observation import Observation
+
+
+class Exhausted(PolyrefError):
+    """A limit of the whole audit is reached: nothing more is asked of the subject.
+
+    Attributes:
+        seen: the observations that the request had got before, in order.
+    """
+
+    exit_code = 3
+
+    def __init__(self, reason: str, seen: Sequence[Observation] = ()) -> None:
+        super().__init__(reason)
+        self.seen = tuple(seen)
+
+
+@dataclass(frozen=True)
+class Death:
+    """One case that ended its process.
+
+    Attributes:
+        case: the case in flight.
+        manner: how it was handed over.
+        killed: as :attr:`Observation.killed`.
+        words: the telling line of what the process wrote last, if there is one.
+    """
+
+    case: Case
+    manner: Manner
+    killed: str
+    words: str = ""
 
 
 class Runner(Protocol):
@@ -32,6 +65,7 @@ class Runner(Protocol):
 
         Raises:
             NotOffered: if the convention has no way to ask for the case.
+            Exhausted: if a limit of the whole audit is reached.
         """
 
     def observe_all(self, cases: Iterable[Case], *, gradient: bool = True, twice: bool = False) -> list[Observation]:
@@ -39,7 +73,24 @@ class Runner(Protocol):
 
         Raises:
             NotOffered: if the convention has no way to ask for one of them; none is run then.
+            Exhausted: if a limit of the whole audit is reached; it has the observations until then.
         """
 
     def environment(self) -> dict[str, str]:
         """Versions and machine properties of the process that runs it, as text."""
+
+
+class Audited(Runner, Protocol):
+    """A subject of an audit: what became of its process can be told."""
+
+    @property
+    def deaths(self) -> Sequence[Death]:
+        """The cases that ended its process, in order."""
+
+    @property
+    def changed(self) -> Sequence[str]:
+        """What importing it left otherwise in its process."""
+
+    @property
+    def exhausted(self) -> str | None:
+        """The limit of the whole audit that is reached, in words, or None."""

@@ -16,8 +16,9 @@ import torch
 from polyref.case import Case
 from polyref.formats import BINARY32
 from polyref.spec import Spec
-from polyref.subject.call import Caller, described, find_tensor, handed_over, one_line, tensor_at
+from polyref.subject.call import Caller, described, find_tensor, handed_over, tensor_at
 from polyref.subject.convention import LEFT_OUT, Attempt, Code, Convention, LabelForm, Result
+from polyref.subject.said import one_line
 
 #: The forms that labels are handed over in, in the order in which they are tried.
 LABEL_FORMS: tuple[LabelForm, ...] = ("index", "one_hot", "one_hot_integer", "index_column")
@@ -115,11 +116,11 @@ class Trials:
                 warnings.simplefilter("ignore")
                 _, given = handed_over(caller.inputs(case), gradient=convention.differentiable)
                 raw = caller.call(caller.make(case, given.weight), case, given)
+            outcome, words = classified(raw, len(case.logits), case.classes)
         except (Exception, SystemExit) as e:
             if not quiet:
                 self.note(text, one_line(e))
             return None
-        outcome, words = classified(raw, len(case.logits), case.classes)
         if not quiet:
             self.note(text, words)
         return outcome
@@ -210,4 +211,5 @@ def classified(raw: Any, rows: int, classes: int) -> tuple[Outcome | None, str]:
         kind = "scalar"
     else:
         return None, f"{words} for {rows} rows of {classes} classes, which is no known form of a result"
-    return Outcome(kind, path, value), words
+    # A tensor on the meta device has no numbers, and says so here.
+    return Outcome(kind, path, value.to("cpu")), words

@@ -23,15 +23,18 @@ from polyref.subject.observation import Observation, Row
 #: The exit status of a child that can no longer reach its parent.
 LOST_PIPE = 113
 
+# Bound before any subject is imported: one that replaces json.dumps must not be able to speak for this module.
+_text, _data = json.JSONEncoder(separators=(",", ":")).encode, json.JSONDecoder().decode
+
 
 def encode(message: dict[str, Any]) -> bytes:
     """A message as one line."""
-    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+    return _text(message).encode() + b"\n"
 
 
 def decode(line: bytes) -> dict[str, Any]:
     """The message of one line."""
-    message: dict[str, Any] = json.loads(line)
+    message: dict[str, Any] = _data(line.decode())
     return message
 
 
@@ -83,6 +86,7 @@ def pack_observation(observation: Observation) -> dict[str, Any]:
         "warnings": observation.warnings,
         "curvature": None if observation.curvature is None else _packed(chain.from_iterable(observation.curvature)),
         "refused": observation.refused,
+        "changed": observation.changed,
     }
 
 
@@ -99,12 +103,12 @@ def unpack_observation(data: dict[str, Any]) -> Observation:
 # Cases come in runs of one spec, so both directions are remembered.
 @lru_cache(maxsize=256)
 def _spec_text(spec: Spec) -> str:
-    return json.dumps(vars(spec), separators=(",", ":"))  # the decimal digits of a finite float are exact in Python
+    return _text(vars(spec))  # the decimal digits of a finite float are exact in Python
 
 
 @lru_cache(maxsize=256)
 def _spec_of(text: str) -> Spec:
-    data = json.loads(text)
+    data = _data(text)
     link = data["polynomial_link"]
     return Spec(
         **data

@@ -26,6 +26,7 @@ from polyref.subject.convention import Convention, NoConvention, ReturnsNothing
 from polyref.subject.load import load, parse_target
 from polyref.subject.manner import PLAIN, Manner
 from polyref.subject.observation import Observation
+from polyref.subject.said import one_line
 
 _PR_SET_PDEATHSIG = 1
 #: Above the numbers that code which closes what it did not open is likely to close.
@@ -83,6 +84,7 @@ def confine(memory_bytes: int, *, parent: int) -> None:
         limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)  # noqa: PLW2901
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(what, (limit, limit))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background hands on that it is ignored
     if parent and sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it ended before the request was made
@@ -100,35 +102,58 @@ def serve(pipes: Pipes) -> None:
     first = next(lines, None)
     if first is None:
         return
-    subject = _opened(pipes, wire.decode(first)["open"])
-    if subject is None:
+    opened = _opened(pipes, wire.decode(first)["open"])
+    if opened is None:
         return
+    from polyref.subject.state import seeded_otherwise  # noqa: PLC0415 -- see _opened
+
+    runner, state = opened
     for line in lines:
         request = wire.decode(line)
         case = wire.unpack_case(request["case"])
         manner = Manner.from_json(request["manner"]) if "manner" in request else PLAIN
-        observation = subject.observe(case, gradient=request["gradient"], twice=request["twice"], manner=manner)
+        try:
+            observation = runner.observe(case, gradient=request["gradient"], twice=request["twice"], manner=manner)
+        except Exception:
+            raise
+        except BaseException as e:  # no key and no signal of polyref's reaches this process: the subject raised it
+            observation = Observation(error=one_line(e))
+        state.restore()
+        changed = (*state.put_back(), *seeded_otherwise(runner.times))
+        if changed and manner == PLAIN:  # in the others some of it is torch's or polyref's own doing
+            observation = replace(observation, changed=changed)
         if observation.error is not None and says_no_memory(observation.error):
-            observation = Observation(error=observation.error, killed="memory", warnings=observation.warnings)
+            observation = replace(observation, killed="memory")
         pipes.send({"event": "seen", "observation": wire.pack_observation(observation)})
 
 
 def _opened(pipes: Pipes, request: dict[str, Any]) -> Any:
     """Load the target and find or take over its convention; None if it is refused, and then the parent knows why."""
     sys.path.extend(p for p in request["path"] if p not in sys.path)
+    # Before the target: what is measured with is bound to torch's own functions, whatever the target replaces.
+    import torch  # noqa: PLC0415 -- slow, and the client's process does without
+
+    from polyref.subject.chance import SeededSubject  # noqa: PLC0415
+    from polyref.subject.local import environment  # noqa: PLC0415
+    from polyref.subject.probe import probe  # noqa: PLC0415
+    from polyref.subject.state import ProcessState, seed  # noqa: PLC0415
+
+    torch.set_num_threads(1)
+    clean = ProcessState()
     try:
         loaded = load(parse_target(request["target"]))
     except UsageError as e:
         pipes.send({"event": "refused", "kind": "usage", "message": str(e)})
         return None
-    # After the target, so that one which cannot be imported is refused at once.
-    import torch  # noqa: PLC0415
+    changed = clean.changed()
+    clean.restore_builtins()
+    # What importing it changed stays, as for anybody who uses it; what a call changes is put back.
+    state = ProcessState()
 
-    from polyref.subject.chance import SeededSubject, seed  # noqa: PLC0415
-    from polyref.subject.local import environment  # noqa: PLC0415
-    from polyref.subject.probe import probe  # noqa: PLC0415
+    def trying(text: str) -> None:
+        state.restore()
+        pipes.send({"event": "trying", "call": text})
 
-    torch.set_num_threads(1)
     pipes.send({"event": "loaded"})
     name, device = loaded.target.attribute, request["device"]
     try:
@@ -142,7 +167,7 @@ def _opened(pipes: Pipes, request: dict[str, Any]) -> Any:
                 init=request["init"],
                 call=request["call"],
                 device=device,
-                trying=lambda text: pipes.send({"event": "trying", "call": text}),
+                trying=trying,
             )
     except ReturnsNothing as e:
         pipes.send({"event": "refused", "kind": "nothing", "message": str(e), "convention": e.convention.to_json()})
@@ -157,9 +182,14 @@ def _opened(pipes: Pipes, request: dict[str, Any]) -> Any:
             "convention": convention.to_json(),
             "source": {"file": source.file, "line": source.line, "doc": source.doc},
             "environment": environment(device),
+            "changed": changed,
         }
     )
-    return SeededSubject(loaded.subject, name=name, convention=replace(convention, attempts=()), device=device)
+    state.restore()
+    found = replace(convention, attempts=())
+    # Before a result is read, too: what a call did to torch must not falsify how it is read.
+    runner = SeededSubject(loaded.subject, name=name, convention=found, device=device, settle=state.restore)
+    return runner, state
 
 
 def main() -> None:
@@ -176,8 +206,10 @@ def main() -> None:
         serve(pipes)
     except OSError:
         os._exit(wire.LOST_PIPE)
-    except Exception:
-        pipes.send({"event": "failed", "traceback": traceback.format_exc()})
+    except Exception as e:
+        with contextlib.suppress(Exception):  # the log may be closed
+            traceback.print_exc()
+        pipes.send({"event": "failed", "error": one_line(e)})
         os._exit(1)
     os._exit(0)
 

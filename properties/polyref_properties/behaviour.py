@@ -31,6 +31,8 @@ def _untouched(case: Case, context: Context) -> Outcome:
     complaints = []
     if seen.inputs_untouched is False:
         complaints.append("the caller's tensors were overwritten")
+    if seen.changed:
+        complaints.append(f"the call changed {', '.join(seen.changed)}")
     second = seen.second
     if second is not None:
         if second.error is not None:
@@ -44,7 +46,7 @@ def _untouched(case: Case, context: Context) -> Outcome:
         float("inf") if complaints else 0.0,
         "inputs as they were, and the same result twice",
         text,
-        f"{text[:1].upper()}{text[1:]}: the loss keeps state between calls or writes into its inputs.",
+        f"{text[:1].upper()}{text[1:]}: the loss keeps state between calls, or changes what is not its own.",
     )
 
 
