@@ -164,6 +164,6 @@ def test_a_subject_that_was_never_identified_measures_nothing(monkeypatch):
     runner.deaths = []
     with (
         progress("plain", quiet=True) as meter,
-        pytest.raises(NothingMeasured, match="plain: it was not identified: enough is enough"),
+        pytest.raises(NothingMeasured, match="plain was not identified, enough is enough"),
     ):
         audits._audited("subject.zoo:plain", runner, Options(profile="quick"), meter, datetime.now(UTC))
