@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 PROCESS = "keeps-its-process"
+CLASSES_LAST = "classes-before-places"
 UNTOUCHED = "inputs-untouched-and-repeatable"
 VALUE = "value-matches-the-reference"
 GRADIENT = "gradient-matches-the-reference"
