@@ -104,7 +104,7 @@ ENTRIES = (
         meddling__functions="the call changed torch.softmax, torch.tensor, torch.nn.functional.cross_entropy",
         meddling__gradient="the call changed torch.equal, torch.autograd.grad",
         meddling__methods="the call changed torch.Tensor.tolist, torch.Tensor.clone",
-        meddling__built_in="the call changed builtins.print, builtins.len",
+        meddling__built_in="the call changed builtins.len, builtins.print",
         meddling__folder="the call changed the current folder",
         meddling__recursion="the call changed the recursion limit (1000 before, 5000 now)",
     ),
@@ -113,7 +113,7 @@ ENTRIES = (
     Entry("meddling:filters", None),
     Entry("writing:megabytes", None),
     Entry("import_waits:loss", None),
-    Entry("import_replaces:loss", None, "Importing it changed the default dtype of torch"),
+    Entry("import_replaces:loss", None, "Importing it changed builtins.len, the default dtype of torch"),
     Entry(
         "dying:always_segfault",
         None,
