@@ -142,9 +142,9 @@ def _audited(target: str, runner: Audited, options: Options, meter: Meter, start
     try:
         dialect = identify(runner)
     except (Exhausted, NothingMeasured) as e:
-        reason = f"it was not identified: {e}" if isinstance(e, Exhausted) else str(e)
+        reason = f"{runner.name} was not identified, {e}" if isinstance(e, Exhausted) else str(e)
         if not runner.deaths:
-            raise NothingMeasured(f"{runner.name}: {reason}") from None
+            raise NothingMeasured(reason) from None
         return records.never_identified(
             target, runner, reason, options, started=started, seconds=time.monotonic() - clock
         )

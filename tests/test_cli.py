@@ -264,6 +264,8 @@ def test_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
         (("a:b", "--timeout", "0"), "--timeout 0 is not allowed: give a number above 0"),
         (("a:b", "--timeout", "nan"), "--timeout nan is not allowed"),
         (("a:b", "--memory", "inf"), "--memory inf is not allowed"),
+        (("a:b", "--budget", "0"), "--budget 0 is not allowed: give a number above 0"),
+        (("a:b", "--restarts", "0"), "--restarts 0 is not allowed: give a number above 0"),
         (("a:b", "--seed", "1.5"), "Invalid value for --seed: '1.5' is no whole number"),
         (("a:b", "--profile", "x"), 'Invalid value "x" for --profile'),
         (("a:b", "--json", "/dev/null/x.json"), "cannot write /dev/null/x.json: "),
@@ -330,6 +332,7 @@ def test_options_reach_the_audit(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
     run(
         *("audit", "a:b", "--formats", "binary32, binary64", "--seed", "-7", "--profile", "quick"),
         *("--init", "n=3", "--init", "name=x", "--call", "e=[1, 2]", "--timeout", "2.5", "--memory", "0.5"),
+        *("--restarts", "3", "--budget", "60"),
     )
     [(target, options)] = seen
     assert target == "a:b"
@@ -337,6 +340,7 @@ def test_options_reach_the_audit(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
     assert (options.seed, options.profile) == (-7, "quick")
     assert (options.init, options.call) == ({"n": 3, "name": "x"}, {"e": [1, 2]})
     assert (options.limits.seconds_per_case, options.limits.memory_bytes) == (2.5, 2**29)
+    assert (options.all_limits.restarts, options.all_limits.total_seconds) == (3, 60.0)
 
 
 def test_nothing_could_be_measured(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

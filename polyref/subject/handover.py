@@ -13,7 +13,7 @@ from torch import Tensor
 from polyref.subject.manner import Manner, direction
 
 # As in :mod:`polyref.subject.call`.
-_tensor, _grad = torch.tensor, torch.autograd.grad
+_tensor, _ones_like, _grad = torch.tensor, torch.ones_like, torch.autograd.grad
 
 
 class Refused(Exception):
@@ -117,7 +117,9 @@ def curved(gradient: Tensor, leaf: Tensor) -> tuple[Tensor | None, str | None]:
         return None, "the gradient is cut off from the logits (no second derivative)"
     v = _tensor(direction(leaf.shape[-1]), dtype=leaf.dtype, device=leaf.device)
     try:
-        (found,) = _grad((gradient * v).sum(), leaf, allow_unused=True)
+        along = (gradient * v).sum()
+        # With ones of its own, torch would look them up in a module that the subject can write to.
+        (found,) = _grad(along, leaf, _ones_like(along), allow_unused=True)
     except Exception as e:
         return None, f"the second backward pass raised {type(e).__name__}"
     return (found, None) if found is not None else (None, "the gradient does not depend on the logits")

@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from glob import glob
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,13 +53,28 @@ def _set_cudnn(flags: tuple[bool, bool]) -> None:
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = flags
 
 
-def _children() -> int:
-    """How many processes the main thread has started that nobody has waited for."""
+def _has_children() -> bool:
+    """Whether there is a process that was started here and that nobody has waited for."""
     try:
-        with open(f"/proc/self/task/{os.getpid()}/children") as file:
-            return len(file.read().split())
-    except OSError:  # another system than Linux
-        return 0
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _end_children(_: bool) -> None:
+    """End what a call has started, so that a thousand calls do not leave a thousand processes."""
+    for file in glob("/proc/self/task/*/children"):
+        with contextlib.suppress(OSError), open(file) as children:
+            for child in map(int, children.read().split()):
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+
+
+def _environment() -> dict[bytes, bytes]:
+    """The environment as the process has it; to decode it after every call would take longer than the call."""
+    encoded: dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]
+    return encoded
 
 
 def _cannot_be_undone(_: Any) -> None:
@@ -80,7 +96,7 @@ _SETTINGS = (
     _Setting("the current folder", _folder, _enter),
     _Setting("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
     _Setting("the number of threads", threading.active_count, _cannot_be_undone),
-    _Setting("the number of child processes", _children, _cannot_be_undone),
+    _Setting("whether there are child processes", _has_children, _end_children),
     _Setting(
         "the alarm clock",
         lambda: signal.getitimer(signal.ITIMER_REAL)[0] > 0,
@@ -98,14 +114,19 @@ class _Functions:
         # torch.Storage follows the default dtype by itself.
         self._names = [n for n, v in self._now.items() if callable(v) and not n.startswith("_") and n != "Storage"]
         self._values = [self._now[n] for n in self._names]
+        self._all = list(self._now.values())
 
     def replaced(self) -> list[str]:
         """The names that mean something else now."""
-        # One pass without Python code in it for each name: this is asked after every case.
-        if all(map(operator.is_, map(self._now.get, self._names), self._values)):
+        # This is asked after every call, and names looked up one by one would take longer than it.
+        now = list(self._now.values())
+        if now == self._all:
             return []
         pairs = zip(self._names, self._values, strict=True)
-        return [f"{self._name}.{n}" for n, value in pairs if self._now.get(n) is not value]
+        found = [f"{self._name}.{n}" for n, value in pairs if self._now.get(n) is not value]
+        if not found:  # something was added, or is no function
+            self._all = now
+        return found
 
     def restore(self) -> None:
         """Give every name its meaning back."""
@@ -148,7 +169,7 @@ class ProcessState:
     def __init__(self) -> None:
         self._settings = [(setting, setting.read()) for setting in _SETTINGS]
         self._put_back: dict[str, None] = {}
-        self._environment = dict(os.environ)
+        self._environment = dict(_environment())
         self._builtins = _Functions("builtins", builtins)
         self._functions: list[_Functions | _Methods] = [*(_Functions(*n) for n in _NAMESPACES), _Methods()]
 
@@ -159,8 +180,8 @@ class ProcessState:
             for setting, before in self._settings
             if (now := setting.read()) != before
         ]
-        if os.environ != self._environment:
-            names = {n for n, _ in self._environment.items() ^ os.environ.items()}
+        if _environment() != self._environment:
+            names = {os.fsdecode(n) for n, _ in self._environment.items() ^ _environment().items()}
             found += [f"the environment variable {n}" for n in sorted(names)]
         for functions in (self._builtins, *self._functions):
             found += functions.replaced()
@@ -174,9 +195,9 @@ class ProcessState:
                 if setting.read() != before:
                     setting.write(before)
             self._settings = [(setting, setting.read()) for setting, _ in self._settings]  # not all can be undone
-            if os.environ != self._environment:
-                os.environ.clear()
-                os.environ.update(self._environment)
+            if _environment() != self._environment:
+                os.environb.clear()
+                os.environb.update(self._environment)
             for functions in self._functions:
                 functions.restore()
             self._put_back |= dict.fromkeys(found)

@@ -20,6 +20,7 @@ from polyref.subject.call import Caller, described, find_tensor, handed_over, te
 from polyref.subject.convention import LEFT_OUT, Attempt, Code, Convention, LabelForm, Result
 from polyref.subject.said import one_line
 
+_isfinite = torch.isfinite  # as in :mod:`polyref.subject.call`
 #: The forms that labels are handed over in, in the order in which they are tried.
 LABEL_FORMS: tuple[LabelForm, ...] = ("index", "one_hot", "one_hot_integer", "index_column")
 
@@ -128,7 +129,7 @@ class Trials:
 
 def finite(outcome: Outcome) -> bool:
     """Whether every number of the outcome is finite."""
-    return outcome.value is None or bool(torch.isfinite(outcome.value).all())
+    return outcome.value is None or bool(_isfinite(outcome.value).all())
 
 
 def plausible(

@@ -145,8 +145,7 @@ def _opened(pipes: Pipes, request: dict[str, Any]) -> Any:
     except UsageError as e:
         pipes.send({"event": "refused", "kind": "usage", "message": str(e)})
         return None
-    changed = clean.changed()
-    clean.restore_builtins()
+    changed = (*clean.restore_builtins(), *clean.changed())
     # What importing it changed stays, as for anybody who uses it; what a call changes is put back.
     state = ProcessState()
 

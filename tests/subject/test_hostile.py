@@ -92,7 +92,7 @@ def test_the_time_of_an_audit_is_limited(few_laws, monkeypatch):
 
     monkeypatch.setattr(audits, "identify", identified)
     patient = Options(profile="quick", formats=(BINARY64,), limits=Limits(seconds_per_case=60.0), budget=99.0)
-    document = audited(BY_NAME["hanging:slow"], patient).document
+    document = audited(BY_NAME["hanging:call"], patient).document
     assert "Not everything was tried: the time for the audit, 99 s, was used up." in document.dialect.notes
     assert {f.verdict for f in document.findings} == {"inconclusive"}
     assert all("the time for the audit, 99 s, was used up." in f.explanation for f in document.findings)
@@ -164,6 +164,6 @@ def test_a_subject_that_was_never_identified_measures_nothing(monkeypatch):
     runner.deaths = []
     with (
         progress("plain", quiet=True) as meter,
-        pytest.raises(NothingMeasured, match="plain: it was not identified: enough is enough"),
+        pytest.raises(NothingMeasured, match="plain was not identified, enough is enough"),
     ):
         audits._audited("subject.zoo:plain", runner, Options(profile="quick"), meter, datetime.now(UTC))

@@ -18,7 +18,7 @@ from subject.parent import parent_state
 pytestmark = [pytest.mark.long, pytest.mark.usefixtures("one_thread")]
 
 REPORT = Path(__file__).parents[2] / "reports" / "isolation" / "hostile.json"
-MADE = {"profile": "quick", "formats": "binary64", "limits": "the defaults; budget 60 s for hanging:slow"}
+MADE = {"profile": "quick", "formats": "binary64", "limits": "the defaults; budget 20 s for hanging:slow"}
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: e.name)
@@ -33,7 +33,7 @@ def test_an_audit_of_it_ends_and_says_what_it_did(entry, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Subject, "_first_start", noted)
     before = parent_state()
-    budget = 60.0 if entry.name == "hanging:slow" else None
+    budget = 20.0 if entry.name == "hanging:slow" else None
     found = audited(entry, Options(profile="quick", formats=(BINARY64,), budget=budget))
     after = parent_state()
     violated = found.document.violated if found.document else []

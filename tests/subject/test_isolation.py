@@ -19,7 +19,7 @@ from subject import zoo
 from subject.cases import PRINTED, case
 
 TARGET = "subject.misbehaving:by_class_count"
-GENTLE = Limits(seconds_per_case=60.0, memory_bytes=1 << 30)
+GENTLE = Limits(seconds_per_case=60.0, memory_bytes=1 << 30, restarts=100)
 
 
 def children() -> set[int]:

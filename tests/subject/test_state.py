@@ -11,6 +11,7 @@ import torch
 from polyref.subject.state import ProcessState, seed, seeded_otherwise
 from subject.hostile import meddling
 from subject.hostile.base import poly
+from subject.hostile.dying import fork
 
 LOGITS, LABELS = torch.zeros(1, 2), torch.zeros(1, dtype=torch.long)
 
@@ -54,6 +55,13 @@ def test_a_removed_folder_and_an_alarm(tmp_path, monkeypatch):
     assert len(state.restore()) == 2
     assert os.getcwd() == str(tmp_path)
     assert signal.alarm(0) == 0
+
+
+def test_a_process_that_a_call_leaves_is_ended():
+    state = ProcessState()
+    fork(LOGITS, LABELS)
+    assert state.restore() == ("whether there are child processes (False before, True now)",)
+    assert state.changed() == ()
 
 
 def test_what_cannot_be_undone_is_named_once():

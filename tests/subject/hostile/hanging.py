@@ -22,7 +22,7 @@ def _leak():
 
 
 call = behaving_until(_forever)
-slow = behaving_until(lambda: time.sleep(30))
+slow = behaving_until(lambda: time.sleep(0.5))
 allocation = behaving_until(lambda: torch.empty(100 << 30, dtype=torch.uint8))
 python_allocation = behaving_until(lambda: bytearray(100 << 30))
 leak = behaving_until(_leak)

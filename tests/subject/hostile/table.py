@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 PROCESS = "keeps-its-process"
+CLASSES_LAST = "classes-before-places"
 UNTOUCHED = "inputs-untouched-and-repeatable"
 VALUE = "value-matches-the-reference"
 GRADIENT = "gradient-matches-the-reference"
@@ -45,7 +46,7 @@ ENTRIES = (
         dying__exit_3="exit 3",
         dying__sys_exit="exit 4",
         dying__deaf="timeout",
-        dying__deeper="signal SIGSEGV",
+        dying__deeper="ended the process, ",  # by time or memory, whichever is used up first
         dying__backward="signal SIGABRT",
         dying__identified_by_a_segfault="signal SIGSEGV",
         hanging__call="timeout",
@@ -88,8 +89,8 @@ ENTRIES = (
     ),
     *_broken(
         UNTOUCHED,
-        dying__fork="the call changed the number of child processes",
-        dying__fork_bomb="the call changed the number of child processes",
+        dying__fork="the call changed whether there are child processes",
+        dying__fork_bomb="the call changed whether there are child processes",
         dying__daemon_thread="the call changed the number of threads",
         dying__thread="the call changed the number of threads",
         dying__killed_later="the call changed the alarm clock",
@@ -103,7 +104,7 @@ ENTRIES = (
         meddling__functions="the call changed torch.softmax, torch.tensor, torch.nn.functional.cross_entropy",
         meddling__gradient="the call changed torch.equal, torch.autograd.grad",
         meddling__methods="the call changed torch.Tensor.tolist, torch.Tensor.clone",
-        meddling__built_in="the call changed builtins.print, builtins.len",
+        meddling__built_in="the call changed builtins.len, builtins.print",
         meddling__folder="the call changed the current folder",
         meddling__recursion="the call changed the recursion limit (1000 before, 5000 now)",
     ),
@@ -112,7 +113,7 @@ ENTRIES = (
     Entry("meddling:filters", None),
     Entry("writing:megabytes", None),
     Entry("import_waits:loss", None),
-    Entry("import_replaces:loss", None, "Importing it changed the default dtype of torch"),
+    Entry("import_replaces:loss", None, "Importing it changed builtins.len, the default dtype of torch"),
     Entry(
         "dying:always_segfault",
         None,
