@@ -29,6 +29,7 @@ from polyref.search import Found, search
 from polyref.spec import Reduction
 from polyref.subject.client import Subject
 from polyref.subject.convention import Convention, ReturnsNothing
+from polyref.subject.defaults import defaults
 from polyref.subject.dialect import Dialect
 from polyref.subject.identify import identify
 from polyref.subject.runner import Runner
@@ -156,6 +157,7 @@ def _notes(runner: Runner, dialect: Dialect, options: Options) -> Iterator[str]:
         yield from consequences(runner, dialect)
     if dialect.known and dialect.mean is Reduction.MEAN_OVER_SAMPLES and convention.can("weight"):
         yield "Its mean divides by the number of samples, not by the sum of the weights: a convention, and no defect."
+    yield defaults(convention, dialect)
     smoothing = convention.default("smoothing")
     if isinstance(smoothing, int | float) and smoothing:
         yield f"Its label smoothing is {smoothing:g} by default; it was audited at 0."

@@ -166,10 +166,9 @@ class Search:
         alone = dialect.spec.link is Link.SIGMOID
         self.choices = [c for c in CHOICES if c.step in _OF_ELEMENTS] if alone else CHOICES
         self.items = [Item.of(s, dialect) for s in samples]
-        right = Formula()
-        fits = [self._explains(right, i) for i in self.items]
-        self.failing = [i for i, good in zip(self.items, fits, strict=True) if not good]
-        self.passing = [i for i, good in zip(self.items, fits, strict=True) if good]
+        self._off = {i: distance(Formula(), i.rows, i.answer) for i in self.items}
+        self.failing = [i for i, off in self._off.items() if not off <= limit]
+        self.passing = [i for i, off in self._off.items() if off <= limit]
 
     def everywhere(self, *, pairs: bool) -> list[Explained]:
         """The formulas that explain every answer: those of one choice, or else those of two."""
@@ -184,6 +183,8 @@ class Search:
         Args:
             begun: a formula that is known to explain a part of the answers.
         """
+        if not self.passing:  # what never is right is not right under conditions
+            return [] if begun is None else [begun]
         left, found = self.failing, []
         if begun is not None:
             inside = [i for i in left if self._explains(begun.formula, i)]
@@ -220,12 +221,11 @@ class Search:
 
     def _part(self, failing: Sequence[Item]) -> tuple[Explained, list[Item]] | None:
         """A formula for all that fails, or else for the part of it that meets a condition."""
-        groups: list[tuple[str, list[Item]]] = [("", list(failing))]
-        for words, holds in CONDITIONS:
-            inside = [i for i in failing if holds(i)]
-            if inside and len(inside) < len(failing):
-                groups.append((words, inside))
-        for _, group in groups:
+        groups = {tuple(failing): None}
+        for _, holds in CONDITIONS:
+            if inside := tuple(i for i in failing if holds(i)):
+                groups[inside] = None
+        for group in groups:
             apart = self._told_apart(group)
             for formula in itertools.chain(self._singles(apart), self._pairs(apart, _WEIGHT_STEPS)):
                 condition = self._where(formula, group)
@@ -247,8 +247,7 @@ class Search:
 
     def _told_apart(self, items: Sequence[Item]) -> list[Item]:
         """The items, those first that lie farthest from the right loss: most hypotheses fail there at once."""
-        right = Formula()
-        return sorted(items, key=lambda i: -distance(right, i.rows, i.answer))
+        return sorted(items, key=lambda i: -self._off[i])
 
     def _singles(self, failing: Sequence[Item]) -> Iterator[Formula]:
         """The formulas of one choice that explain all of the failing answers."""

@@ -71,5 +71,9 @@ class Dialect:
         return replace(own, spec=replace(own.spec, weighting=Weighting.BOTH))
 
 
+#: What mends a formula that is no member of the family, whichever it is.
+WHOLE_LOSS_REMEDY = (
+    "Compute w * (CE + epsilon * (1 - Pt)) for each sample, Pt the softmax probability of its class; reduce once."
+)
 #: What a correct implementation follows; polyref.nn and every mutant in the test suite are judged by it.
 WHOLE_LOSS = Dialect(formula="w [CE + sum_j eps_j x^j]", spec=Spec(epsilon=(1.0,), reduction=Reduction.MEAN))

@@ -11,14 +11,16 @@ its response is fitted (:mod:`polyref.subject.fit`).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from polyref.errors import NothingMeasured
 from polyref.formats import BINARY32
 from polyref.spec import Reduction, Weighting
+from polyref.subject.convention import Convention
+from polyref.subject.course import course
 from polyref.subject.deviation import Explained, Search
-from polyref.subject.dialect import Dialect
+from polyref.subject.dialect import WHOLE_LOSS_REMEDY, Dialect
 from polyref.subject.family import default_reduction, explaining, mean_of, members, nearest
 from polyref.subject.fit import fit
 from polyref.subject.questions import Sample, ask, batches_of_another_size, family_cases, further_cases, settable
@@ -32,10 +34,6 @@ _BASES = 8
 _NEAREST = 2
 _CHANCE = "Its answers are changed by chance: the same question gets another answer."
 _NO_CHANCE = "Draw no random numbers in a loss."
-#: What mends a formula that was not found.
-_FORMULA = (
-    "Compute w * (CE + epsilon * (1 - Pt)) for each sample, Pt the softmax probability of its class; reduce once."
-)
 #: What a computation in binary32 leaves: some dozens of its unit roundoff.
 _SINGLE = 2.0**-18
 
@@ -88,9 +86,8 @@ def _known(runner: Runner, dialect: Dialect, samples: Sequence[Sample], limit: f
         if search.failing:
             found = search.everywhere(pairs=False)[:1] or search.by_condition()
             findings += _told(search, found)
-    findings += _gradient(runner, dialect, found, limit)
-    told, mended = (" ".join(dict.fromkeys(filter(None, texts))) for texts in zip(*findings, strict=True))
-    return replace(dialect, formula=law(dialect, runner.convention, found), deviation=told, remedy=mended)
+    findings += [*_gradient(runner, dialect, found, limit), *_again(runner, samples)]
+    return _described(dialect, runner.convention, found, findings)
 
 
 def _unknown(
@@ -103,29 +100,51 @@ def _unknown(
         dialect = replace(best, known=False, weighting="other", deviation=_CHANCE, remedy=_NO_CHANCE)
         return replace(dialect, formula=f"{law(dialect, convention, [])}, changed by chance")
     further = ask(runner, list(further_cases(convention, best)))
-    searches = [Search(base, [*samples, *further], limit) for base in _bases(best, candidates)]
-    explanation = _explanation(searches, [Search(search.dialect, samples, limit) for search in searches])
+    explanation = _explanation(_bases(best, candidates), samples, further, limit)
     if explanation is None:
         fitted = fit(best, samples, limit)
-        return replace(fitted, deviation="Its formula is no member of the PolyLoss family.", remedy=_FORMULA)
+        note = course(runner, best, rounds=False)
+        told = "Its formula is no member of the PolyLoss family."
+        return replace(fitted, deviation=told, remedy=WHOLE_LOSS_REMEDY, notes=() if note is None else (note,))
     search, found = explanation
-    dialect = replace(search.dialect, known=False, weighting="other", residual=search.residual(found))
-    findings = [*_told(search, found), *_gradient(runner, dialect, found, limit)]
+    note = course(runner, search.dialect, rounds=_rounds(found))
+    dialect = replace(
+        search.dialect,
+        known=False,
+        weighting="other",
+        residual=search.residual(found),
+        notes=() if note is None else (note,),
+    )
+    findings = [*_told(search, found), *_gradient(runner, dialect, found, limit), *_again(runner, samples)]
+    return _described(dialect, convention, found, findings)
+
+
+def _described(
+    dialect: Dialect, convention: Convention, found: Sequence[Explained], findings: Sequence[tuple[str, str]]
+) -> Dialect:
+    """The dialect with its formula, and with defects and remedies as texts."""
     told, mended = (" ".join(dict.fromkeys(filter(None, texts))) for texts in zip(*findings, strict=True))
     return replace(dialect, formula=law(dialect, convention, found), deviation=told, remedy=mended)
 
 
-def _explanation(searches: Sequence[Search], first: Sequence[Search]) -> tuple[Search, list[Explained]] | None:
+def _explanation(
+    bases: Sequence[Dialect], samples: Sequence[Sample], further: Sequence[Sample], limit: float
+) -> tuple[Search, list[Explained]] | None:
     """What explains the answers, the simplest first.
 
     Args:
-        searches: among all answers, one for each member of the family that is compared with.
-        first: the same among the answers to the first questions alone.
+        bases: the members of the family that the answers are compared with.
+        samples: the answers to the first questions, which a formula has to explain.
+        further: those to the others, where it may follow another one.
+        limit: the relative difference up to which an answer counts as explained.
     """
-    for search, among in zip(searches, first, strict=True):
+    nearest: list[tuple[Search, Search]] = []
+    for base in bases:
+        search, among = Search(base, [*samples, *further], limit), Search(base, samples, limit)
         if found := among.everywhere(pairs=False):
             return search, search.by_condition(min(found, key=search.left))
-    nearest = [(s, among) for s, among in zip(searches, first, strict=True)][:_NEAREST]
+        if len(nearest) < _NEAREST:
+            nearest.append((search, among))
     for search, _ in nearest:
         parts = search.by_condition()
         if parts and search.unexplained(parts) is None:
@@ -147,10 +166,27 @@ def _told(search: Search, found: Sequence[Explained]) -> list[tuple[str, str]]:
 
 def _gradient(runner: Runner, dialect: Dialect, found: Sequence[Explained], limit: float) -> list[tuple[str, str]]:
     """What is wrong with the gradient; nothing is said of a value that is rounded on purpose."""
-    if any(choice.rounds for e in found for choice, _ in e.formula.chosen):
+    if _rounds(found):
         return []
     wrong = gradient_deviation(runner, dialect, found, limit)
     return [] if wrong is None else [wrong]
+
+
+def _rounds(found: Sequence[Explained]) -> bool:
+    return any(choice.rounds for e in found for choice, _ in e.formula.chosen)
+
+
+def _again(runner: Runner, samples: Sequence[Sample]) -> Iterator[tuple[str, str]]:
+    """What a second call of one instance, and the tensors that it was given, show beside the numbers."""
+    # One row whose class is not the first: what was kept of the first call hardly fits the second by chance.
+    alone = [s.case for s in samples if len(s.case.target) == 1 and s.case.target != (0,)]
+    weighted = [case for case in alone if case.weight is not None]
+    seen = runner.observe((*weighted, *alone, samples[0].case)[0], gradient=False, twice=True)
+    if seen.inputs_untouched is False:
+        yield "It writes into the tensors that it is given.", "Write into no tensor of the caller's: copy it first."
+    if seen.second is not None and not seen.second.value_equal:
+        text = "A second call of one instance answers otherwise than the first: something is kept between the calls."
+        yield text, "Keep what one batch needs in local variables, not in the module."
 
 
 def _bases(best: Dialect, candidates: Sequence[Dialect]) -> list[Dialect]:
