@@ -151,7 +151,7 @@ def _with_graded(result: Result, grades: list[doc.Grade], runner: Runner, dialec
 def _notes(runner: Runner, dialect: Dialect, options: Options) -> Iterator[str]:
     """What a person should know beside the formula: consequences, conventions, and what was left out."""
     convention = runner.convention
-    if dialect.weighting in ("ce_only", "rescaled_p"):
+    if dialect.weighting in ("ce_only", "rescaled_p", "other"):
         from polyref.subject.consequences import consequences  # noqa: PLC0415 - scipy is slow to import
 
         yield from consequences(runner, dialect)
