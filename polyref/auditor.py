@@ -31,6 +31,7 @@ from polyref.search import Found, search
 from polyref.spec import Reduction
 from polyref.subject.client import Subject
 from polyref.subject.convention import Convention, ReturnsNothing
+from polyref.subject.defaults import defaults
 from polyref.subject.dialect import Dialect
 from polyref.subject.identify import identify
 from polyref.subject.runner import Audited, Death, Exhausted, Runner
@@ -203,12 +204,13 @@ def _with_graded(result: Result, grades: list[doc.Grade], runner: Runner, dialec
 def _notes(runner: Runner, dialect: Dialect, options: Options) -> Iterator[str]:
     """What a person should know beside the formula: consequences, conventions, and what was left out."""
     convention = runner.convention
-    if dialect.weighting in ("ce_only", "rescaled_p"):
+    if dialect.weighting in ("ce_only", "rescaled_p", "other"):
         from polyref.subject.consequences import consequences  # noqa: PLC0415 - scipy is slow to import
 
         yield from consequences(runner, dialect)
     if dialect.known and dialect.mean is Reduction.MEAN_OVER_SAMPLES and convention.can("weight"):
         yield "Its mean divides by the number of samples, not by the sum of the weights: a convention, and no defect."
+    yield defaults(convention, dialect)
     smoothing = convention.default("smoothing")
     if isinstance(smoothing, int | float) and smoothing:
         yield f"Its label smoothing is {smoothing:g} by default; it was audited at 0."

@@ -23,7 +23,8 @@ from polyref.property import A_LOSS, Property
 from polyref.report import document as doc
 from polyref.report.words import count
 from polyref.subject.convention import Attempt, Convention, ReturnsNothing
-from polyref.subject.dialect import Dialect
+from polyref.subject.course import growth
+from polyref.subject.dialect import WHOLE_LOSS_REMEDY, Dialect
 from polyref.subject.load import Source
 from polyref.subject.manner import PLAIN
 from polyref.subject.observation import Observation
@@ -86,17 +87,15 @@ def finding(target: str, result: Result, dialect: Dialect, options: Options) -> 
     )
 
 
-#: What mends a formula that is no member of the family, whichever law shows it.
-_FORMULA = (
-    "Compute w * (CE + epsilon * (1 - Pt)) for each sample, Pt the softmax probability of its class; reduce once."
-)
-
-
 def _remedy(law: Property, outcome: Outcome, dialect: Dialect) -> str:
     if outcome.remedy:
         return outcome.remedy
     # A law's own remedy supposes that the rest of the formula is right.
-    return law.remedy if dialect.known or law.self_scaled or law.theme == "behaviour" else _FORMULA
+    return (
+        law.remedy
+        if dialect.known or law.self_scaled or law.theme == "behaviour"
+        else dialect.remedy or WHOLE_LOSS_REMEDY
+    )
 
 
 def one_breakdown(every: list[doc.Finding]) -> list[doc.Finding]:
@@ -189,25 +188,29 @@ def _overrides(options: Options) -> Iterator[str]:
 def with_kind(finding: doc.Finding, every: list[doc.Finding]) -> doc.Finding:
     """A violated finding of a law that is judged in each format, with what its course over the formats says.
 
-    A disagreement that grows, in units of the tolerance, as the format gets finer is a wrong formula; one that does
-    not is lost precision.
+    In units of the tolerance, which follows the unit roundoff u, an error of the formula grows like 1/u as the format
+    gets finer, and lost precision keeps its size. The exponent is measured over all formats, and what lies nearer to
+    one of the two is told as that.
     """
     if finding.verdict != "violated" or finding.format is None or finding.ratio is None:
         return finding
     same = {f.format: f for f in every if f.property == finding.property and f.format and f.ratio is not None}
     if len(same) < 2:
         return finding
-    by_width = sorted(same.values(), key=lambda f: named(cast(str, f.format)).precision)
-    narrow, wide = by_width[0], by_width[-1]
+    wide = max(same.values(), key=lambda f: named(cast(str, f.format)).precision)
+    ratios = {named(cast(str, f.format)): cast(float, f.ratio) for f in same.values()}
+    exponent = growth({fmt: r for fmt, r in ratios.items() if 0 < r < math.inf})
     if wide.verdict != "violated":
         text = f" In {wide.format} it is within the tolerance: this is lost precision, not another formula."
-    elif 1e3 * cast(float, narrow.ratio) < cast(float, wide.ratio) < math.inf:
+    elif exponent is None:
+        text = ""
+    elif exponent < -0.5:
         text = (
             f" The error is not one of rounding in {wide.format}: in units of the tolerance it grows as the format "
-            "gets finer."
+            f"gets finer, like u^{exponent:.2g}, which is the mark of another formula."
         )
     else:
-        text = ""
+        text = " In units of the tolerance the error keeps its size over the formats: this is lost precision."
     return msgspec.structs.replace(finding, explanation=finding.explanation + text)
 
 
@@ -310,6 +313,8 @@ def dialect(dialect: Dialect, convention: Convention, notes: tuple[str, ...]) ->
         residual=dialect.residual,
         link=str(dialect.spec.link),
         gamma=_plain(gamma),
+        deviation=dialect.deviation,
+        remedy=dialect.remedy,
         notes=list(notes),
     )
 
@@ -385,6 +390,8 @@ def _unidentified(
             residual=None,
             link="other",
             gamma=None,
+            deviation="It returns None.",
+            remedy="End forward with `return loss`.",
             notes=[],
         ),
         findings=findings,

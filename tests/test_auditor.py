@@ -230,8 +230,9 @@ def _finding(format, verdict, ratio):
     [
         (("holds", 0.5), ("violated", 3.0), "this is lost precision"),
         (("violated", 1e14), ("violated", 5.0), "not one of rounding in binary64"),
+        (("violated", 1e13), ("violated", 0.2), "like u^-1, which is the mark of another formula"),
         (("violated", math.inf), ("violated", 5.0), None),  # a NaN says nothing of the formula
-        (("violated", 20.0), ("violated", 5.0), None),
+        (("violated", 20.0), ("violated", 5.0), "keeps its size over the formats: this is lost precision"),
     ],
 )
 def test_precision_and_formula_are_told_apart(wide, narrow, says):

@@ -15,7 +15,7 @@ from polyref.report import structs
 from polyref.report.files import write_atomically
 from polyref.report.structs import Count, Real, Seconds
 
-SCHEMA: Literal["polyref-audit/1"] = "polyref-audit/1"
+SCHEMA: Literal["polyref-audit/2"] = "polyref-audit/2"
 
 Verdict: TypeAlias = Literal["holds", "violated", "inconclusive", "not_applicable"]
 Quantity: TypeAlias = Literal["value", "gradient"]
@@ -128,6 +128,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         residual: what the formula leaves unexplained, relative, in the widest format.
         link: softmax, sigmoid or other.
         gamma: the focal exponent, by default.
+        deviation: what it does otherwise than a PolyLoss, in sentences; empty where nothing was found.
+        remedy: what mends the deviation, in sentences.
         notes: consequences in a person's words.
     """
 
@@ -138,6 +140,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     residual: Real | None
     link: str
     gamma: str | float | None
+    deviation: str
+    remedy: str
     notes: list[str]
 
 
@@ -214,7 +218,7 @@ class Grade(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An audit: what was tested, how, and what was found."""
 
-    schema: Literal["polyref-audit/1"] = SCHEMA
+    schema: Literal["polyref-audit/2"] = SCHEMA
     subject: Subject
     environment: Environment
     settings: Settings

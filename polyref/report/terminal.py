@@ -132,6 +132,8 @@ def _head(document: Document) -> Group:
         ("Computes", wrapped(document.dialect.formula, "bold")),
         ("Called", wrapped(document.convention.text)),
     ]
+    if document.dialect.deviation:
+        rows += [("Differs", wrapped(document.dialect.deviation)), ("Remedy", wrapped(document.dialect.remedy))]
     rows += [("Note" if i == 0 else "", wrapped(note)) for i, note in enumerate(document.dialect.notes)]
     return Group(grid(rows))
 

@@ -222,7 +222,7 @@ def _alike(subject: _Subject) -> tuple[Convention, Dialect]:
         call=(),
         attempts=(),
     )
-    return plain, replace(dialect, formula="", residual=0.0, notes=())
+    return plain, replace(dialect, formula="", residual=0.0, deviation="", remedy="", notes=())
 
 
 def _examples(most: int, *, judged: bool, alien: bool) -> int:

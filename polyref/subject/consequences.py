@@ -1,7 +1,8 @@
-"""Consequences of a weighting law, measured on the subject: what epsilon = -1 leaves, and where the loss is least.
+"""Consequences of a weighting law, measured on the subject: what epsilon = -1 leaves, and where training ends.
 
-Every number in the notes was read off the subject: the values at a prediction that is certainly right, and the place
-of the least value along the target's logit. The law only decides which of them are worth saying.
+Every number in the notes was read off the subject: the values at a prediction that is certainly right, the place of
+the least value along the target's logit, and where gradient descent on free logits arrives by the subject's own
+gradient. The law only decides which of them are worth saying.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ _WEIGHTS = ((0.5, 1.0, 1.5), (0.2, 0.3, 0.5))
 #: Margins of the target's logit between which a minimum is looked for: Pt from 1e-4 to 1 - 1e-5 with three classes.
 _MARGINS = (-8.0, 12.0)
 _GRID = 41
+#: Gradient descent: steps, and their length, which is stable up to 2 over the largest curvature, half of a weight.
+_STEPS = 100
+_LENGTH = 2.0
 #: A margin at which nothing but a constant is left of the loss: x is about 1e-17.
 _CERTAIN = 40.0
 
@@ -45,7 +49,11 @@ class Left:
 def consequences(runner: Runner, dialect: Dialect) -> tuple[str, ...]:
     """Notes in a person's words on a weighting law that is not the whole-loss law; empty for all others."""
     convention = runner.convention
-    if dialect.weighting not in ("ce_only", "rescaled_p") or "epsilon" not in dialect.settable:
+    if (
+        dialect.weighting not in ("ce_only", "rescaled_p", "other")
+        or "weight" not in dialect.settable
+        or "epsilon" not in dialect.settable
+    ):
         return ()
     if dialect.spec.link is not Link.SOFTMAX or dialect.spec.mixed:
         return ()  # there is no one Pt to speak of
@@ -58,8 +66,35 @@ def consequences(runner: Runner, dialect: Dialect) -> tuple[str, ...]:
         weight = tuple(fmt.round(w) for w in vector)
         left = [_left(runner, fmt, weight, k) for k in range(3)]
         if all(item is not None for item in left):
-            notes.append(_note(dialect, vector, [item for item in left if item is not None]))
+            note = _note(dialect, vector, [item for item in left if item is not None])
+            notes += [] if note is None else [f"{note}{_arrival(descent(runner, fmt, weight))}"]
     return tuple(notes)
+
+
+def descent(runner: Runner, fmt: Format, weight: tuple[float, ...]) -> list[float] | None:
+    """Pt of each class after gradient descent on free logits at epsilon = -1, a row for each class.
+
+    Returns:
+        None where the subject gives no finite gradient.
+    """
+    classes = len(weight)
+    rows = [[0.0] * classes for _ in range(classes)]
+    spec = Spec(epsilon=(-1.0,), reduction=Reduction.NONE)
+    for _ in range(_STEPS):
+        rows = [[fmt.round(z) for z in row] for row in rows]
+        case = Case(spec, fmt, tuple(map(tuple, rows)), tuple(range(classes)), weight)
+        gradient = runner.observe(case).gradient
+        if gradient is None or not all(math.isfinite(g) for row in gradient for g in row):
+            return None
+        rows = [[z - _LENGTH * g for z, g in zip(*pair, strict=True)] for pair in zip(rows, gradient, strict=True)]
+    return [1 / sum(math.exp(z - row[k]) for z in row) for k, row in enumerate(rows)]
+
+
+def _arrival(places: Sequence[float] | None) -> str:
+    if places is None:
+        return ""
+    shown = ", ".join(f"{pt:.3g}" for pt in places)
+    return f" From equal logits, {_STEPS} steps of gradient descent arrive at Pt = {shown}."
 
 
 def _left(runner: Runner, fmt: Format, weight: tuple[float, ...], k: int) -> Left | None:
@@ -88,13 +123,17 @@ def _left(runner: Runner, fmt: Format, weight: tuple[float, ...], k: int) -> Lef
     return Left(weight[k], constant, odds / (1 + odds))
 
 
-def _note(dialect: Dialect, vector: Sequence[float], left: Sequence[Left]) -> str:
+def _note(dialect: Dialect, vector: Sequence[float], left: Sequence[Left]) -> str | None:
     mean = sum(vector) / len(vector)
     shown = f"({', '.join(f'{w:g}' for w in vector)})"
     head = f"At epsilon = -1 under the class weights {shown}, mean {mean:.4g}: "
     minima = [item.minimum for item in left]
     constants = ", ".join(_signed(item.constant) for item in left)
-    if dialect.weighting == "rescaled_p":
+    if dialect.weighting == "other":
+        if all(m is None for m in minima):
+            return None
+        text = f"a prediction that is certainly right has the losses {constants}"
+    elif dialect.weighting == "rescaled_p":
         text = f"the constants {constants} stay in the value"
         if all(m is None for m in minima):
             return f"{head}{text}, and the gradient of the first term is cancelled."

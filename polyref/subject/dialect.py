@@ -24,6 +24,9 @@ class Dialect:
         weighting: none (it takes no weights), both, ce_only, rescaled_p, or other.
         residual: the largest relative difference between subject and formula that was met, in the widest format.
         precision: the significant bits that it computes with, where they are fewer than those of its widest format.
+        deviation: what the subject does otherwise than the PolyLoss that it is nearest to, in sentences; empty where
+            nothing was found. A convention is no deviation.
+        remedy: what mends the deviation, in sentences.
         notes: what else was noticed, in a person's words.
     """
 
@@ -36,6 +39,8 @@ class Dialect:
     weighting: str = "both"
     residual: float = 0.0
     precision: int | None = None
+    deviation: str = ""
+    remedy: str = ""
     notes: tuple[str, ...] = ()
 
     def own(self, case: Case) -> Case:
@@ -66,5 +71,9 @@ class Dialect:
         return replace(own, spec=replace(own.spec, weighting=Weighting.BOTH))
 
 
+#: What mends a formula that is no member of the family, whichever it is.
+WHOLE_LOSS_REMEDY = (
+    "Compute w * (CE + epsilon * (1 - Pt)) for each sample, Pt the softmax probability of its class; reduce once."
+)
 #: What a correct implementation follows; polyref.nn and every mutant in the test suite are judged by it.
 WHOLE_LOSS = Dialect(formula="w [CE + sum_j eps_j x^j]", spec=Spec(epsilon=(1.0,), reduction=Reduction.MEAN))

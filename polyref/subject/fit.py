@@ -20,7 +20,7 @@ from polyref.spec import Link
 from polyref.subject.dialect import Dialect
 
 if TYPE_CHECKING:
-    from polyref.subject.identify import Sample
+    from polyref.subject.questions import Sample
 
 Vector = NDArray[np.floating[Any]]
 

@@ -3,56 +3,39 @@
 The subject is asked for a fixed set of rows under a few settings of epsilon, gamma and weight, in the widest format
 that it takes, and compared with every member of the family that its convention allows. The one that agrees to better
 than the square root of the unit roundoff (half of the digits: no rounding error of a usable formula is that large at
-probabilities far from 0 and 1) is its dialect. If none does, its response is fitted (:mod:`polyref.subject.fit`).
+probabilities far from 0 and 1) is its dialect. Then it is asked where odd formulas differ: what it does otherwise is
+looked for among the hypotheses (:mod:`polyref.subject.deviation`), and if none explains a subject that is no member,
+its response is fitted (:mod:`polyref.subject.fit`).
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from fractions import Fraction
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-import numpy as np
-
-from polyref.case import Case
 from polyref.errors import NothingMeasured
-from polyref.formats import BINARY32, Format, named
-from polyref.reference.ball import evaluate_balls
-from polyref.spec import Link, Reduction, Spec, Weighting
+from polyref.formats import BINARY32
+from polyref.spec import Reduction, Weighting
 from polyref.subject.convention import Convention
-from polyref.subject.dialect import Dialect
+from polyref.subject.course import course
+from polyref.subject.deviation import Explained, Search
+from polyref.subject.dialect import WHOLE_LOSS_REMEDY, Dialect
+from polyref.subject.family import default_reduction, explaining, mean_of, members, nearest
 from polyref.subject.fit import fit
+from polyref.subject.questions import Sample, ask, batches_of_another_size, family_cases, further_cases, settable
 from polyref.subject.runner import Runner
+from polyref.subject.slope import gradient_deviation
+from polyref.subject.wording import law, member_defect
 
-#: Margins of the target over the others, and what the others are: Pt from 0.02 to 0.98, numbers of every format.
-_ROWS = (
-    (0.5, -1.0, 0.25, 1.5),
-    (2.0, 0.5, 1.0, -0.5),
-    (-0.75, 1.25, 3.0, 0.0),
-    (1.0, 1.0, -2.0, 0.5),
-    (0.0, 0.125, 0.25, 0.375),
-    (-1.5, 2.5, 0.75, 2.0),
-    (3.0, -0.25, -1.0, 0.5),
-    (0.25, 0.5, -0.5, 2.75),
-)
+#: The most members of the family that a subject outside it is compared with step by step.
+_BASES = 8
+#: With how many of them it is compared by two steps, or under conditions.
+_NEAREST = 2
+_CHANCE = "Its answers are changed by chance: the same question gets another answer."
+_NO_CHANCE = "Draw no random numbers in a loss."
 #: What a computation in binary32 leaves: some dozens of its unit roundoff.
 _SINGLE = 2.0**-18
-#: Exponents that a focal loss without a parameter for it is tried with.
-_GAMMAS = (0.0, 2.0, 1.0, 3.0, 0.5, 4.0, 5.0, 1.5)
-#: The most coefficients that are measured where they cannot be chosen.
-_MEASURED = 4
-#: Two weight vectors of different means, so that a weight is told from a weight over the mean.
-_WEIGHTS = ((0.5, 1.5, 0.25, 3.0), (2.0, 0.5, 3.0, 0.25))
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One case that the subject answered, with what it answered."""
-
-    case: Case
-    value: tuple[float, ...]
 
 
 def identify(runner: Runner) -> Dialect:
@@ -62,292 +45,158 @@ def identify(runner: Runner) -> Dialect:
         NothingMeasured: if the subject answered no case at all.
     """
     convention = runner.convention
-    settable = frozenset(p for p in ("epsilon", "gamma", "weight", "smoothing") if convention.can(p))
-    samples = _ask(runner, list(_cases(convention, settable)))
-    if not samples:
-        raise NothingMeasured(f"{runner.name} answered none of the cases that it was asked to be identified by")
-    fmt = samples[0].case.format
-    limit = math.sqrt(fmt.unit_roundoff)
-    candidates = list(_candidates(convention, settable))
-    best = _best(candidates, samples) or candidates[0]
-    if best.residual > limit and "epsilon" not in settable:
-        best = next(_explaining(candidates, samples, limit), best)
-    fitted = fit(best, samples, limit) if best.residual > limit else best
+    samples, note = _answers(runner)
+    limit = math.sqrt(samples[0].case.format.unit_roundoff)
+    candidates = list(members(convention, settable(convention)))
+    best = nearest(candidates, samples) or candidates[0]
+    if best.residual > limit and "epsilon" not in best.settable:
+        best = next(explaining(candidates, samples, limit), best)
     single = all(BINARY32.contains(v) for s in samples for v in s.value)
-    if fitted.residual > limit and best.residual <= _SINGLE and single:
-        note = "Its answers are as far from the formula as if they had been computed in binary32, whatever it is given."
-        fitted = replace(best, precision=BINARY32.precision, notes=(note,))
-    if fitted.known:
-        fitted = replace(fitted, formula=formula(fitted, convention), mean=_mean(runner, fitted))
-    return replace(fitted, spec=replace(fitted.spec, reduction=_default_reduction(convention)))
-
-
-def _best(candidates: Iterable[Dialect], samples: Sequence[Sample]) -> Dialect | None:
-    """The candidate that comes closest, the first of equals; None if all are infinitely far."""
-    best: Dialect | None = None
-    for candidate in candidates:
-        ceiling = math.inf if best is None else best.residual / 4
-        residual = _residual(candidate, samples, ceiling)
-        if residual < ceiling:
-            best = replace(candidate, residual=residual)
-    return best
-
-
-# --- what is asked ------------------------------------------------------------------------------------------------
-
-
-def _cases(convention: Convention, settable: frozenset[str]) -> Iterator[Case]:
-    fmt = named(convention.formats[0])
-    classes = convention.classes or 4
-    epsilons = (1.0, 0.0, -1.0, 2.0) if "epsilon" in settable else (0.0,)
-    gammas = (0.0, 2.0) if "gamma" in settable else (0.0,)
-    weights: tuple[tuple[float, ...] | None, ...] = (None,)
-    if "weight" in settable:
-        weights = (None, *(_first(classes, w) for w in _WEIGHTS))
-    reduction = next((r for r in Reduction if str(r) in convention.reductions), Reduction.MEAN)
-    rows = [_first(classes, row) for row in _ROWS]
-    targets = tuple(i % classes for i in range(len(rows)))
-    for epsilon, gamma, weight in itertools.product(epsilons, gammas, weights):
-        spec = Spec(epsilon=(epsilon,), gamma=gamma, reduction=reduction)
-        # The batch, as a weighted mean over one row loses the weight; each row alone, as a sample's loss must not
-        # depend on its neighbours.
-        yield Case(spec, fmt, tuple(rows), targets, weight)
-        for row, target in zip(rows, targets, strict=True):
-            yield Case(spec, fmt, (row,), (target,), weight)
-    if convention.epsilon_form == "list":
-        yield Case(Spec(epsilon=(0.5, -1.0, 2.0), reduction=reduction), fmt, tuple(rows), targets)
-
-
-def _first(count: int, values: Sequence[float]) -> tuple[float, ...]:
-    """So many of the values, from the start again where they run out."""
-    return tuple(itertools.islice(itertools.cycle(values), count))
-
-
-def _ask(runner: Runner, cases: Sequence[Case]) -> list[Sample]:
-    supported = [c for c in cases if runner.convention.supports(c)]
-    seen = runner.observe_all(supported, gradient=False)
-    return [
-        Sample(case, o.value)
-        for case, o in zip(supported, seen, strict=True)
-        if o.value is not None and all(map(math.isfinite, o.value))
-    ]
-
-
-# --- what it is compared with -------------------------------------------------------------------------------------
-
-
-def _candidates(convention: Convention, settable: frozenset[str]) -> Iterator[Dialect]:
-    """Every member of the family that the convention allows, the likeliest first."""
-    if convention.result == "elements":
-        yield from _under(Link.SIGMOID, convention, settable)
-        return
-    yield from _under(Link.SOFTMAX, convention, settable)
-    if str(Reduction.NONE) not in convention.reductions:  # one number does not show what it was reduced from
-        yield from _under(Link.SIGMOID, convention, settable)
-
-
-def _under(link: Link, convention: Convention, settable: frozenset[str]) -> Iterator[Dialect]:
-    alpha = _number(convention.default("alpha"))
-    given = _number(convention.default("gamma"))
-    gammas = (0.0,) if "gamma" in settable else tuple(dict.fromkeys(v for v in (given, *_GAMMAS) if v is not None))
-    default = _numbers(convention.default("epsilon"))
-    if "epsilon" in settable:
-        epsilons: tuple[tuple[float, ...], ...] = (default or (1.0,),)
+    if limit < best.residual <= _SINGLE and single:
+        text = "Its answers are as far from the formula as if they had been computed in binary32, whatever it is given."
+        best = replace(best, precision=BINARY32.precision, notes=(text,))
+        limit = _SINGLE
+    if best.residual <= limit:
+        found = _known(runner, replace(best, mean=mean_of(runner, best)), samples, limit)
     else:
-        epsilons = tuple(dict.fromkeys(filter(None, (default, (1.0,), (0.0,), (-1.0,), (2.0,)))))
-    alphas = (None,) if link is Link.SOFTMAX else tuple(dict.fromkeys((None, alpha, 0.25)))
-    built_in: tuple[tuple[float, ...] | None, ...] = (None,)
-    if "weight" not in settable:
-        fixed = _numbers(convention.default("weight"))
-        built_in += () if fixed is None else (fixed,)
-        if link is Link.SOFTMAX and alpha is not None:
-            built_in += ((alpha, 1 - alpha), (alpha, alpha))
-    # A polynomial of sigmoids beside a softmax logarithm; its exponent may be fixed where gamma can be chosen.
-    polynomials: tuple[tuple[Link | None, float | None], ...] = ((None, None),)
-    if link is Link.SOFTMAX:
-        polynomials += ((Link.SIGMOID, None), (Link.SIGMOID, 2.0))
-    # What a mean divides by shows in the laws that are known by their mean alone; else it is asked for later.
-    means: tuple[Reduction, ...] = (Reduction.MEAN,)
-    if convention.reductions == (str(Reduction.MEAN),):
-        means += (Reduction.MEAN_OVER_SAMPLES,)
-    for (poly, exponent), gamma, eps, a, weights, mean in itertools.product(
-        polynomials, gammas, epsilons, alphas, built_in, means
-    ):
-        for weighting in (Weighting.BOTH,) if weights is None and "weight" not in settable else tuple(Weighting):
-            yield Dialect(
-                formula="",
-                spec=Spec(
-                    link=link,
-                    epsilon=eps,
-                    gamma=gamma,
-                    weighting=weighting,
-                    alpha=a,
-                    polynomial_link=poly,
-                    polynomial_gamma=exponent,
-                ),
-                settable=settable,
-                mean=mean,
-                built_in=weights,
-                weighting=str(weighting) if "weight" in settable else "none",
-            )
+        found = _unknown(runner, best, candidates, samples, limit)
+    spec = replace(found.spec, reduction=default_reduction(convention))
+    return replace(found, spec=spec, notes=(*found.notes, *note))
 
 
-def _number(value: object) -> float | None:
-    if isinstance(value, tuple) and len(value) == 1:
-        value = value[0]
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if is_number else None  # type: ignore[arg-type]
+def _answers(runner: Runner) -> tuple[list[Sample], tuple[str, ...]]:
+    """What the subject answers to the first questions, with a note where it takes batches of one size only."""
+    samples = ask(runner, list(family_cases(runner.convention)))
+    if samples:
+        return samples, ()
+    for size, cases in batches_of_another_size(runner.convention):
+        samples = ask(runner, cases)
+        if samples:
+            return samples, (f"It answers batches of {size} rows, and neither of 8 nor of 1.",)
+    raise NothingMeasured(f"{runner.name} answered none of the cases that it was asked to be identified by")
 
 
-def _numbers(value: object) -> tuple[float, ...] | None:
-    """A number or a list of them as a tuple, None for anything else."""
-    found = [_number(v) for v in (value if isinstance(value, tuple) else (value,))]
-    return None if None in found or not found else tuple(v for v in found if v is not None)
+def _known(runner: Runner, dialect: Dialect, samples: Sequence[Sample], limit: float) -> Dialect:
+    """A member of the family, with what it does otherwise where the first questions did not look."""
+    findings = [member_defect(dialect)]
+    found: list[Explained] = []
+    if not dialect.spec.mixed:
+        further = ask(runner, list(further_cases(runner.convention, dialect)))
+        search = Search(dialect, [*samples, *further], limit)
+        if search.failing:
+            found = search.everywhere(pairs=False)[:1] or search.by_condition()
+            findings += _told(search, found)
+    findings += [*_gradient(runner, dialect, found, limit), *_again(runner, samples)]
+    return _described(dialect, runner.convention, found, findings)
 
 
-def _explaining(candidates: Iterable[Dialect], samples: Sequence[Sample], limit: float) -> Iterator[Dialect]:
-    """The candidates that explain the samples once epsilon is measured, whatever epsilon they have."""
-    for family in dict.fromkeys(replace(c, spec=replace(c.spec, epsilon=())) for c in candidates):
-        for candidate in _measured(family, samples):
-            residual = _residual(candidate, samples, limit)
-            if residual <= limit:
-                yield replace(candidate, residual=residual)
-
-
-def _measured(candidate: Dialect, samples: Sequence[Sample]) -> Iterator[Dialect]:
-    """The candidate with the epsilon that its answers show, which is linear in them: one coefficient, or several."""
-    for count in (1, _MEASURED):
-        units = [(0.0,) * j + (1.0,) for j in range(count)]
-        chosen = [replace(candidate, spec=replace(candidate.spec, epsilon=e)) for e in ((), *units)]
-        rows = [[_predicted(c, s) for s in samples] for c in chosen]
-        answers = [s.value for s in samples]
-        if any(len(p) != len(v) for row in rows for p, v in zip(row, answers, strict=True)):
-            return
-        without, *columns = (np.array(list(itertools.chain.from_iterable(row))) for row in rows)
-        table = np.stack([c - without for c in columns], axis=1)
-        if not np.isfinite(table).all():
-            return
-        found = np.linalg.lstsq(table, np.array(list(itertools.chain.from_iterable(answers))) - without, rcond=None)[0]
-        epsilon = tuple(_tidy(float(e)) for e in found)
-        while len(epsilon) > 1 and epsilon[-1] == 0:
-            epsilon = epsilon[:-1]
-        yield replace(candidate, spec=replace(candidate.spec, epsilon=epsilon))
-
-
-def _tidy(value: float) -> float:
-    """The fraction with a small denominator that a measured number stands for, if there is one."""
-    near = float(Fraction(value).limit_denominator(1000))
-    return near if abs(near - value) <= 1e-10 * max(1.0, abs(value)) else value
-
-
-def _predicted(candidate: Dialect, sample: Sample) -> list[float]:
-    balls = evaluate_balls(candidate.own(sample.case), bits=60, floor=-1200).value
-    return [math.nan] if balls is None else [float(v.mid()) for v in balls]
-
-
-def _residual(candidate: Dialect, samples: Sequence[Sample], ceiling: float) -> float:
-    """The largest relative difference; given up once it exceeds the ceiling."""
-    worst = 0.0
-    for sample in samples:
-        predicted = _predicted(candidate, sample)
-        if len(predicted) != len(sample.value):
-            return math.inf
-        for p, v in zip(predicted, sample.value, strict=True):
-            worst = max(worst, abs(p - v) / max(1.0, abs(p)))
-        if not worst < ceiling:
-            return math.inf
-    return worst
-
-
-def _mean(runner: Runner, dialect: Dialect) -> Reduction:
-    """What the subject's mean divides by: the weights, as torch does, or the number of rows."""
+def _unknown(
+    runner: Runner, best: Dialect, candidates: Sequence[Dialect], samples: Sequence[Sample], limit: float
+) -> Dialect:
+    """A subject outside the family: what it does otherwise than the member that it is nearest to, or a fitted law."""
     convention = runner.convention
-    if str(Reduction.MEAN) not in convention.reductions:
-        return Reduction.MEAN
-    samples = _ask(runner, [_mean_case(convention, dialect, named(convention.formats[0]))])
-    candidates = [replace(dialect, mean=mean) for mean in (Reduction.MEAN, Reduction.MEAN_OVER_SAMPLES)]
-    return min(candidates, key=lambda d: _residual(d, samples, math.inf)).mean
+    again = ask(runner, [samples[0].case])
+    if not again or again[0].value != samples[0].value:
+        dialect = replace(best, known=False, weighting="other", deviation=_CHANCE, remedy=_NO_CHANCE)
+        return replace(dialect, formula=f"{law(dialect, convention, [])}, changed by chance")
+    further = ask(runner, list(further_cases(convention, best)))
+    explanation = _explanation(_bases(best, candidates), samples, further, limit)
+    if explanation is None:
+        fitted = fit(best, samples, limit)
+        note = course(runner, best, rounds=False)
+        told = "Its formula is no member of the PolyLoss family."
+        return replace(fitted, deviation=told, remedy=WHOLE_LOSS_REMEDY, notes=() if note is None else (note,))
+    search, found = explanation
+    note = course(runner, search.dialect, rounds=_rounds(found))
+    dialect = replace(
+        search.dialect,
+        known=False,
+        weighting="other",
+        residual=search.residual(found),
+        notes=() if note is None else (note,),
+    )
+    findings = [*_told(search, found), *_gradient(runner, dialect, found, limit), *_again(runner, samples)]
+    return _described(dialect, convention, found, findings)
 
 
-def _mean_case(convention: Convention, dialect: Dialect, fmt: Format) -> Case:
-    classes = convention.classes or 4
-    rows = tuple(_first(classes, row) for row in _ROWS[:3])
-    weight = _first(classes, _WEIGHTS[0]) if convention.can("weight") else None
-    return Case(replace(dialect.spec, reduction=Reduction.MEAN), fmt, rows, (0, 1, 2 % classes), weight)
+def _described(
+    dialect: Dialect, convention: Convention, found: Sequence[Explained], findings: Sequence[tuple[str, str]]
+) -> Dialect:
+    """The dialect with its formula, and with defects and remedies as texts."""
+    told, mended = (" ".join(dict.fromkeys(filter(None, texts))) for texts in zip(*findings, strict=True))
+    return replace(dialect, formula=law(dialect, convention, found), deviation=told, remedy=mended)
 
 
-def _default_reduction(convention: Convention) -> Reduction:
-    parameter = convention.parameter("reduction")
-    if parameter is not None and not parameter.required:
-        for name, value in convention.reduction_values:
-            if type(value) is type(parameter.default) and value == parameter.default:
-                return Reduction(name)
-    return next((r for r in Reduction if str(r) in convention.reductions), Reduction.NONE)
+def _explanation(
+    bases: Sequence[Dialect], samples: Sequence[Sample], further: Sequence[Sample], limit: float
+) -> tuple[Search, list[Explained]] | None:
+    """What explains the answers, the simplest first.
+
+    Args:
+        bases: the members of the family that the answers are compared with.
+        samples: the answers to the first questions, which a formula has to explain.
+        further: those to the others, where it may follow another one.
+        limit: the relative difference up to which an answer counts as explained.
+    """
+    nearest: list[tuple[Search, Search]] = []
+    for base in bases:
+        search, among = Search(base, [*samples, *further], limit), Search(base, samples, limit)
+        if found := among.everywhere(pairs=False):
+            return search, search.by_condition(min(found, key=search.left))
+        if len(nearest) < _NEAREST:
+            nearest.append((search, among))
+    for search, _ in nearest:
+        parts = search.by_condition()
+        if parts and search.unexplained(parts) is None:
+            return search, parts
+    for search, among in nearest:
+        if found := among.everywhere(pairs=True):
+            return search, search.by_condition(min(found, key=search.left))
+    return None
 
 
-# --- what it is called --------------------------------------------------------------------------------------------
+def _told(search: Search, found: Sequence[Explained]) -> list[tuple[str, str]]:
+    """Defects and remedies in sentences, and where answers are that nothing explains."""
+    told = [(e.defect, e.remedy) for e in found]
+    where = search.unexplained(found)
+    if where is not None:
+        told.append((f"Where {where}, no formula was found." if where else "Some answers follow no formula.", ""))
+    return told
 
 
-def formula(dialect: Dialect, convention: Convention) -> str:
-    """The law in one line of text."""
-    spec = dialect.spec
-    gamma = "gamma" if "gamma" in dialect.settable else f"{spec.gamma:g}" if spec.gamma else ""
-    ce = "BCE" if spec.link is Link.SIGMOID else "CE"
-    log = f"x^{gamma} {ce}" if gamma else ce
-    polynomial = _polynomial(dialect, convention, gamma)
-    weighted = convention.can("weight") or dialect.built_in is not None
-    if spec.alpha is not None:
-        log = f"alpha_t {log}"
-    if not polynomial:
-        text = f"w {log}" if weighted else log
-    elif not weighted:
-        text = f"{log} + {polynomial}"
-    elif spec.weighting is Weighting.BOTH:
-        text = f"w [{log} + {polynomial}]"
-    elif spec.weighting is Weighting.CE_ONLY:
-        text = f"w {log} + {polynomial}"
-    else:
-        text = _rescaled(gamma, polynomial, list_of_terms=convention.epsilon_form == "list", log=log)
-    if dialect.built_in is not None:
-        text += f", w = {_classwise(dialect.built_in)}"
-    if spec.alpha is not None:
-        text += f", alpha_t = {spec.alpha:g} for the target class, {1 - spec.alpha:g} for the others"
-    text = text.replace("+ -", "- ")
-    return f"{text}, for each logit by itself" if spec.link is Link.SIGMOID else text
+def _gradient(runner: Runner, dialect: Dialect, found: Sequence[Explained], limit: float) -> list[tuple[str, str]]:
+    """What is wrong with the gradient; nothing is said of a value that is rounded on purpose."""
+    if _rounds(found):
+        return []
+    wrong = gradient_deviation(runner, dialect, found, limit)
+    return [] if wrong is None else [wrong]
 
 
-def _polynomial(dialect: Dialect, convention: Convention, gamma: str) -> str:
-    x = "mean_k x_k" if dialect.spec.mixed else "x"
-    if convention.epsilon_form == "list":
-        power = f"x^({gamma}+j)" if gamma else "x^j"
-        return f"sum_j eps_j {power}"
-    fixed = dialect.spec.polynomial_gamma
-    exponent = dialect.spec.gamma if fixed is None else fixed
-    follows = gamma == "gamma" and fixed is None
-
-    def term(factor: str, j: int) -> str:
-        power = f"^(gamma+{j})" if follows else f"^{exponent + j:g}" if exponent + j != 1 else ""
-        return f"{factor}{x}{power}"
-
-    if "epsilon" in dialect.settable:
-        text = term("eps ", 1)
-    else:
-        plain = {1.0: "", -1.0: "-"}
-        terms = [term(plain.get(e, f"{e:g} "), j) for j, e in enumerate(dialect.spec.epsilon, start=1) if e]
-        if not terms:
-            return ""
-        text = " + ".join(terms)
-    return text + (" (x_k = 1 - Pt of sigmoid)" if dialect.spec.mixed else "")
+def _rounds(found: Sequence[Explained]) -> bool:
+    return any(choice.rounds for e in found for choice, _ in e.formula.chosen)
 
 
-def _classwise(weights: tuple[float, ...]) -> str:
-    if len(weights) == 2:
-        return f"{weights[0]:g} for class 0, {weights[1]:g} for the others"
-    return f"({', '.join(f'{w:g}' for w in weights)})"
+def _again(runner: Runner, samples: Sequence[Sample]) -> Iterator[tuple[str, str]]:
+    """What a second call of one instance, and the tensors that it was given, show beside the numbers."""
+    # One row whose class is not the first: what was kept of the first call hardly fits the second by chance.
+    alone = [s.case for s in samples if len(s.case.target) == 1 and s.case.target != (0,)]
+    weighted = [case for case in alone if case.weight is not None]
+    seen = runner.observe((*weighted, *alone, samples[0].case)[0], gradient=False, twice=True)
+    if seen.inputs_untouched is False:
+        yield "It writes into the tensors that it is given.", "Write into no tensor of the caller's: copy it first."
+    if seen.second is not None and not seen.second.value_equal:
+        text = "A second call of one instance answers otherwise than the first: something is kept between the calls."
+        yield text, "Keep what one batch needs in local variables, not in the module."
 
 
-def _rescaled(gamma: str, polynomial: str, *, list_of_terms: bool, log: str) -> str:
-    if gamma or list_of_terms or not polynomial.startswith("eps "):
-        rescaled = polynomial.replace("x^j", "(1 - Pt w/mu)^j")
-        return f"w {log} + {rescaled} with Pt rescaled by w/mu in the polynomial"
-    return "w [CE + (eps/mu) x] + eps (1 - w/mu)"
+def _bases(best: Dialect, candidates: Sequence[Dialect]) -> list[Dialect]:
+    """Members of the family that a subject is compared with step by step: whole-loss laws of the nearest one's link."""
+    found: dict[Dialect, Dialect] = {}
+    for c in (best, *candidates):
+        if c.spec.mixed or c.spec.link is not best.spec.link:
+            continue
+        # What a mean divides by makes no difference without weights.
+        for mean in (Reduction.MEAN, Reduction.MEAN_OVER_SAMPLES)[: 2 if "weight" in best.settable else 1]:
+            base = replace(c, spec=replace(c.spec, weighting=Weighting.BOTH), mean=mean, weighting="both", residual=0.0)
+            found.setdefault(base, base)
+    return list(found)[:_BASES]

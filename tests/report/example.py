@@ -91,6 +91,8 @@ def build(*, formats: tuple[str, ...] = ("binary32", "bfloat16"), **changes: Any
             residual=3.1e-16,
             link="softmax",
             gamma=0.0,
+            deviation="The exponent is fixed at 2, whatever j is.",
+            remedy="Raise 1 − Pt to j in the term of epsilon_j.",
             notes=[
                 "The polynomial term starts at (1 − Pt)², so ε does not touch the first coefficient.",
                 "At ε = −1 and a class weight w below 1 the minimum lies at Pt = w: training stops there.",

@@ -103,7 +103,7 @@ BAD = {
     "an array": (b"[]", "no audit document"),
     "deeply nested": (b"[" * 100_000, "no"),
     "no schema": (_changed(lambda d: d.pop("schema")), "schema"),
-    "another schema": (_changed(lambda d: d.update(schema="polyref-audit/2")), "reads 'polyref-audit/1'"),
+    "another schema": (_changed(lambda d: d.update(schema="polyref-audit/1")), "reads 'polyref-audit/2'"),
     "schema of a wrong type": (_changed(lambda d: d.update(schema=1)), "schema"),
     "a missing part": (_changed(lambda d: d.pop("grades")), "grades"),
     "an unknown field": (_changed(lambda d: d["findings"][0].update(severity="high")), r"severity.*findings"),

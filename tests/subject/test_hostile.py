@@ -12,7 +12,7 @@ from importlib import import_module
 
 import pytest
 
-from polyref import audit as audits
+from polyref import auditor as audits
 from polyref import options, records
 from polyref.auditor import Options, check_one
 from polyref.errors import NothingMeasured, UsageError

@@ -1,0 +1,188 @@
+"""One case as arrays, and the value of a formula that is made of choices: the numerics of odd formulas.
+
+A formula outside the certified family only has to be told from others, so binary64 at half of its digits is enough.
+Every class k of a row has a logarithmic part and a polynomial part,
+
+    A_k = w_k F_k L_k,    B_k = w_k sum_j c_j X_k(j),
+
+which the labels q mix into the row's own, a = sum_k q_k A_k and b = sum_k q_k B_k; the reduction makes the value of
+them. With the sigmoid link every element stays by itself. What stands for each letter is a choice of
+:mod:`polyref.subject.hypotheses`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polyref.case import Case
+from polyref.spec import Link, Reduction, Weighting
+
+if TYPE_CHECKING:
+    from polyref.subject.hypotheses import Formula
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The numbers of one case, in the dialect that the subject is nearest to.
+
+    Attributes:
+        z: the logits, (N, C).
+        q: the labels as distributions, (N, C), before any smoothing.
+        soft: whether they were given as distributions.
+        kept: which rows are not ignored.
+        raw: the labels as they were given, for what is done with an ignored one; the likeliest class where soft.
+        w: the class weights, (C,).
+        epsilon: eps_1, ..., eps_N.
+        gamma: the focal exponent.
+        smoothing: the label smoothing.
+        reduction: the reduction, mean_over_samples where the subject's mean is one.
+        link: the link of both parts.
+        alpha: the factor on the logarithm of a sigmoid's target, or None.
+        weighting: which parts the class weight multiplies.
+        ignore_index: the label of rows to be ignored.
+        clamp: how near to 0 and 1 every probability may come.
+    """
+
+    z: Array
+    q: Array
+    soft: bool
+    kept: Array
+    raw: Array
+    w: Array
+    epsilon: tuple[float, ...]
+    gamma: float
+    smoothing: float
+    reduction: Reduction
+    link: Link
+    alpha: float | None
+    weighting: Weighting
+    ignore_index: int
+    clamp: float = 0.0
+
+    @classmethod
+    def of(cls, case: Case) -> Rows:
+        """The arrays of a case that is in the subject's own dialect."""
+        spec, z = case.spec, np.array(case.logits)
+        q = np.zeros(z.shape)
+        raw = np.zeros(len(z), dtype=int)
+        for n, target in enumerate(case.target):
+            if isinstance(target, tuple):
+                q[n], raw[n] = target, int(np.argmax(target))
+            else:
+                raw[n] = target
+                q[n, 0 if case.ignored(n) else target] = 1.0
+        return cls(
+            z=z,
+            q=q,
+            soft=case.soft,
+            kept=np.array([not case.ignored(n) for n in range(len(z))]),
+            raw=raw,
+            w=np.ones(case.classes) if case.weight is None else np.array(case.weight),
+            epsilon=spec.epsilon,
+            gamma=spec.gamma,
+            smoothing=spec.smoothing,
+            reduction=spec.reduction,
+            link=spec.link,
+            alpha=spec.alpha,
+            weighting=spec.weighting,
+            ignore_index=case.ignore_index,
+        )
+
+    @cached_property
+    def y(self) -> Array:
+        """The likeliest class of each row, (N,)."""
+        return np.asarray(np.argmax(self.q, axis=1))
+
+    @cached_property
+    def log_p(self) -> Array:
+        """log Pt of each class as the target; with the sigmoid link, of each element by its own label."""
+        if self.link is Link.SIGMOID:
+            return np.asarray(-np.logaddexp(0, np.where(self.q > 0, -self.z, self.z)))
+        top = self.z.max(axis=1, keepdims=True)
+        log_p = self.z - top - np.log(np.exp(self.z - top).sum(axis=1, keepdims=True))
+        return np.asarray(log_p.clip(np.log(self.clamp), np.log1p(-self.clamp)) if self.clamp else log_p)
+
+    @cached_property
+    def p(self) -> Array:
+        """Pt of each class, (N, C)."""
+        return np.asarray(np.exp(self.log_p))
+
+    def of_target(self, every: Array) -> Array:
+        """The column of each row's own class, (N, 1), of numbers (N, C)."""
+        return np.take_along_axis(every, self.y[:, None], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Pieces:
+    """What the logarithmic and the polynomial part of every class are made of, all (N, C)."""
+
+    focal: Array
+    logarithm: Array
+    polynomial: Array
+
+
+def pieces(formula: Formula, rows: Rows) -> Pieces:
+    """Focal factor, logarithm and polynomial of every class, without weights."""
+    x = 1 - formula("probability", rows)
+    mean_weight = rows.w.mean()
+    own = x
+    if "polynomial probability" in formula:
+        own = 1 - formula("polynomial probability", rows)
+    elif rows.weighting is Weighting.RESCALED_P:
+        own = 1 - (1 - x) * rows.w / mean_weight
+    if "polynomial" in formula:
+        polynomial = formula("polynomial", rows, own)
+    else:
+        polynomial = np.zeros(rows.z.shape)
+        for j in range(1, len(rows.epsilon) + 1):
+            coefficient = formula("coefficient", rows, j)
+            if coefficient:
+                polynomial = polynomial + coefficient * formula("power", rows, own, j)
+    return Pieces(formula("focal", rows, x), formula("logarithm", rows, x), polynomial)
+
+
+def prepared(formula: Formula, rows: Rows) -> tuple[Rows, Array, Array]:
+    """The rows as the formula reads them, with the labels of the logarithm and of the polynomial."""
+    rows = formula("ignored rows", rows)
+    rows = formula("all probabilities", rows)
+    if "logits" in formula:
+        rows = replace(rows, z=formula("logits", rows))
+    if "labels" in formula:
+        rows = replace(rows, q=formula("labels", rows))
+    if "given weights" in formula and (rows.w != 1).any():  # what a mean divides by changes with them
+        rows = replace(rows, w=formula("given weights", rows))
+    log_labels, poly_labels = formula("smoothing", rows)
+    return rows, log_labels, poly_labels
+
+
+def reduced(formula: Formula, rows: Rows, found: Pieces, log_labels: Array, poly_labels: Array) -> Array:
+    """The value: pieces under their weights, mixed by the labels, and reduced."""
+    weight = formula("weight", rows)
+    log_weight = formula("weight of the logarithm", rows) if "weight of the logarithm" in formula else weight
+    poly_weight = weight if rows.weighting is Weighting.BOTH else 1.0
+    if "weight of the polynomial" in formula:
+        poly_weight = formula("weight of the polynomial", rows)
+    factor = formula("factor", rows)
+    a = factor * log_weight * found.focal * found.logarithm
+    b = factor * poly_weight * found.polynomial
+    if rows.link is Link.SOFTMAX:
+        a, b = (log_labels * a).sum(axis=1), (poly_labels * b).sum(axis=1)
+        a, b = np.where(rows.kept, a, 0.0), np.where(rows.kept, b, 0.0)
+    elif rows.alpha is not None:
+        a = a * np.where(rows.q > 0, rows.alpha, 1 - rows.alpha)
+    a, b = formula("losses", rows, a, b)
+    name = "mean" if rows.reduction is Reduction.MEAN_OVER_SAMPLES else str(rows.reduction)
+    return np.atleast_1d(np.asarray(formula(name, rows, a, b), dtype=float)).ravel()
+
+
+def evaluate(formula: Formula, rows: Rows) -> Array:
+    """The value of a formula: one number a row (or element), or one in all."""
+    rows, log_labels, poly_labels = prepared(formula, rows)
+    return reduced(formula, rows, pieces(formula, rows), log_labels, poly_labels)
