@@ -7,9 +7,8 @@ runner all come through here.
 from __future__ import annotations
 
 import copy
-import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -21,12 +20,12 @@ from polyref.subject.convention import Convention, Parameter
 from polyref.subject.handover import Inputs, Refused, arranged, curved, prepared, surroundings
 from polyref.subject.manner import PLAIN, Manner
 from polyref.subject.observation import Observation, Row, Second
+from polyref.subject.result import described, exit_status, first_line, one_line, tensor_at
 from polyref.subject.signature import role_named
 
 #: An integer dtype of each width, to compare bits where NaN differs from NaN.
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _NAMES = {getattr(torch, f.torch_name): f.name for f in FORMATS.values()}
-_MESSAGE_LIMIT = 300
 #: The weight of every class of a second instance, which is to take over the first one's.
 _OTHER_WEIGHT = 0.25
 
@@ -166,7 +165,7 @@ class Caller:
             observation = self._observe(case, inputs, manner, gradient=gradient and not refused, twice=twice)
         if refused and observation.ok:
             observation = replace(observation, gradient_reason="it does not accept logits that require a gradient")
-        texts = dict.fromkeys(_first_line(str(w.message)) for w in seen)
+        texts = dict.fromkeys(first_line(str(w.message)) for w in seen)
         return replace(observation, warnings=tuple(texts)) if texts else observation
 
     def _observe(self, case: Case, inputs: Inputs, manner: Manner, *, gradient: bool, twice: bool) -> Observation:
@@ -306,74 +305,6 @@ _DEFAULT = object()
 def torch_dtype(wanted: Format) -> torch.dtype:
     """The torch dtype of a format."""
     return getattr(torch, wanted.torch_name)  # type: ignore[no-any-return]
-
-
-def tensor_at(raw: Any, path: int | str | None) -> torch.Tensor | None:
-    """The numbers at ``path`` of a result as a tensor: a tensor, a numpy array or a Python number; None otherwise."""
-    if path is not None:
-        try:
-            raw = raw[path]
-        except (KeyError, IndexError, TypeError):
-            return None
-    if isinstance(raw, torch.Tensor):
-        return raw
-    if isinstance(raw, bool):
-        return None
-    if isinstance(raw, (int, float)):
-        return torch.tensor(float(raw), dtype=torch.float64)
-    if type(raw).__module__ == "numpy":
-        try:
-            return torch.as_tensor(raw)
-        except (TypeError, ValueError, RuntimeError):
-            return None
-    return None
-
-
-def find_tensor(raw: Any) -> int | str | None:
-    """Where the loss is in a tuple, list or dict: under ``loss``, else the first entry with numbers in it.
-
-    Raises:
-        LookupError: if there is none.
-    """
-    keys: list[Any]
-    if isinstance(raw, Mapping):
-        keys = [k for k in ("loss", *raw) if isinstance(k, str) and k in raw]
-    elif isinstance(raw, (tuple, list)):
-        keys = list(range(len(raw)))
-    else:
-        raise LookupError  # noqa: TRY004 -- the caller asks where, not of what type
-    for key in keys:
-        if tensor_at(raw, key) is not None:
-            return key  # type: ignore[no-any-return]
-    raise LookupError
-
-
-def described(raw: Any) -> str:
-    """A result that is no loss, in a few words."""
-    if raw is None:
-        return "None"
-    if inspect.isroutine(raw):
-        return "a function"
-    name = type(raw).__name__
-    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
-
-
-def one_line(error: BaseException) -> str:
-    """The exception's type and the first line of its message."""
-    text = _first_line(str(error))
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def exit_status(error: SystemExit) -> int:
-    """The exit status that a ``SystemExit`` would give its process."""
-    if error.code is None:
-        return 0
-    return error.code if isinstance(error.code, int) else 1
-
-
-def _first_line(text: str) -> str:
-    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
-    return line if len(line) <= _MESSAGE_LIMIT else line[:_MESSAGE_LIMIT] + "…"
 
 
 def _holds_compiled_code(subject: Any) -> bool:

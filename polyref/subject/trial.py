@@ -16,8 +16,9 @@ import torch
 from polyref.case import Case
 from polyref.formats import BINARY32
 from polyref.spec import Spec
-from polyref.subject.call import Caller, described, find_tensor, handed_over, one_line, tensor_at
+from polyref.subject.call import Caller, handed_over
 from polyref.subject.convention import LEFT_OUT, Attempt, Code, Convention, LabelForm, Result
+from polyref.subject.result import described, find_tensor, one_line, tensor_at
 
 #: The forms that labels are handed over in, in the order in which they are tried.
 LABEL_FORMS: tuple[LabelForm, ...] = ("index", "one_hot", "one_hot_integer", "index_column")

@@ -1,0 +1,80 @@
+"""What a subject returned: where its numbers lie, and in words what is no loss."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+_MESSAGE_LIMIT = 300
+
+
+def tensor_at(raw: Any, path: int | str | None) -> torch.Tensor | None:
+    """The numbers at ``path`` of a result as a tensor: a tensor, a numpy array or a Python number; None otherwise."""
+    if path is not None:
+        try:
+            raw = raw[path]
+        except (KeyError, IndexError, TypeError):
+            return None
+    if isinstance(raw, torch.Tensor):
+        return raw
+    if isinstance(raw, bool):
+        return None
+    if isinstance(raw, (int, float)):
+        return torch.tensor(float(raw), dtype=torch.float64)
+    if type(raw).__module__ == "numpy":
+        try:
+            return torch.as_tensor(raw)
+        except (TypeError, ValueError, RuntimeError):
+            return None
+    return None
+
+
+def find_tensor(raw: Any) -> int | str | None:
+    """Where the loss is in a tuple, list or dict: under ``loss``, else the first entry with numbers in it.
+
+    Raises:
+        LookupError: if there is none.
+    """
+    keys: list[Any]
+    if isinstance(raw, Mapping):
+        keys = [k for k in ("loss", *raw) if isinstance(k, str) and k in raw]
+    elif isinstance(raw, (tuple, list)):
+        keys = list(range(len(raw)))
+    else:
+        raise LookupError  # noqa: TRY004 -- the caller asks where, not of what type
+    for key in keys:
+        if tensor_at(raw, key) is not None:
+            return key  # type: ignore[no-any-return]
+    raise LookupError
+
+
+def described(raw: Any) -> str:
+    """A result that is no loss, in a few words."""
+    if raw is None:
+        return "None"
+    if inspect.isroutine(raw):
+        return "a function"
+    name = type(raw).__name__
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+
+
+def one_line(error: BaseException) -> str:
+    """The exception's type and the first line of its message."""
+    text = first_line(str(error))
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def exit_status(error: SystemExit) -> int:
+    """The exit status that a ``SystemExit`` would give its process."""
+    if error.code is None:
+        return 0
+    return error.code if isinstance(error.code, int) else 1
+
+
+def first_line(text: str) -> str:
+    """The first line of a text that is not blank, cut to a limit."""
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    return line if len(line) <= _MESSAGE_LIMIT else line[:_MESSAGE_LIMIT] + "…"
