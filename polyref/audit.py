@@ -28,7 +28,7 @@ from polyref.report.progress import Meter, progress
 from polyref.search import Found, search
 from polyref.spec import Reduction
 from polyref.subject.client import Subject
-from polyref.subject.convention import Convention, ReturnsNothing
+from polyref.subject.convention import PROBABILITIES, Convention, ReturnsNothing
 from polyref.subject.dialect import Dialect
 from polyref.subject.identify import identify
 from polyref.subject.runner import Runner
@@ -45,14 +45,14 @@ def audit(target: str, options: Options | None = None, *, quiet: bool = False) -
 
     Raises:
         UsageError: if the target cannot be loaded, or no convention works (``NoConvention``).
-        NothingMeasured: if it answered no case.
+        NothingMeasured: if it answered no case, or what it returns is no loss (``NotJudged``).
     """
     options = options or Options()
     started, clock = datetime.now(UTC), time.monotonic()
     with progress(target, quiet=quiet) as meter:
         meter.doing("loading")
         try:
-            subject = Subject.open(target, options.init, options.call, options.limits)
+            subject = Subject.open(target, options.init, options.call, options.limits, forms=options.forms)
         except ReturnsNothing as e:
             return records.nothing_returned(target, e, options, started, time.monotonic() - clock)
         with subject:
@@ -109,7 +109,7 @@ def _audited(target: str, runner: Runner, options: Options, meter: Meter, starte
         found.append(result)
     grades: list[doc.Grade] = []
     # Accuracy is accuracy for a formula: a subject of another one is not graded.
-    for fmt in formats if dialect.known else ():
+    for fmt in formats if dialect.known and runner.convention.inputs not in PROBABILITIES else ():
         meter.step(f"grading {fmt.name}")
         grades += records.grades(runner, dialect, fmt, options)
     found = [_with_graded(r, grades, runner, dialect) for r in found]
@@ -150,6 +150,7 @@ def _with_graded(result: Result, grades: list[doc.Grade], runner: Runner, dialec
 def _notes(runner: Runner, dialect: Dialect, options: Options) -> Iterator[str]:
     """What a person should know beside the formula: consequences, conventions, and what was left out."""
     convention = runner.convention
+    yield from convention.notes
     if dialect.weighting in ("ce_only", "rescaled_p"):
         from polyref.subject.consequences import consequences  # noqa: PLC0415 - scipy is slow to import
 
@@ -162,8 +163,16 @@ def _notes(runner: Runner, dialect: Dialect, options: Options) -> Iterator[str]:
     refused = [f.name for f in options.formats if f.name not in convention.formats]
     if refused:
         yield f"It does not accept {', '.join(refused)}: see what was tried."
+    if convention.left:
+        left = ", ".join(f"{name}={value!r}" for name, value in convention.left)
+        yield f"Left at their defaults, and not tested: {left}."
     if not dialect.known:
         yield "It was not graded: accuracy is accuracy for a formula of the PolyLoss family."
+    elif convention.inputs in PROBABILITIES:
+        yield (
+            "It was not graded, and was judged by the leading half of the digits: its inputs were rounded before it "
+            "saw them."
+        )
 
 
 def check_one(target: str, law_id: str, case_json: str, options: Options) -> Outcome:
@@ -183,7 +192,7 @@ def check_one(target: str, law_id: str, case_json: str, options: Options) -> Out
     if not isinstance(data, dict):
         raise UsageError("--case is no JSON object: copy it from the finding")
     case = Case.from_json(data)
-    with Subject.open(target, options.init, options.call, options.limits) as subject:
+    with Subject.open(target, options.init, options.call, options.limits, forms=options.forms) as subject:
         dialect = identify(subject)
         reason = objection(laws[law_id], subject.convention, dialect)
         if reason is not None:

@@ -10,6 +10,7 @@ from polyref.formats import BFLOAT16, BINARY16, BINARY32, BINARY64, Format
 from polyref.property import Property
 from polyref.search import Found
 from polyref.subject.client import DEFAULT_LIMITS, Limits
+from polyref.subject.overrides import FOUND_OUT, Forms
 
 Profile = Literal["quick", "default", "long"]
 
@@ -33,6 +34,7 @@ class Options:
         profile: how much is tried.
         init: overrides of constructor arguments.
         call: overrides of call arguments.
+        forms: the forms of the data, where they are not to be found out.
         limits: what the subject may use.
     """
 
@@ -41,6 +43,7 @@ class Options:
     profile: Profile = "default"
     init: Mapping[str, Any] = field(default_factory=dict)
     call: Mapping[str, Any] = field(default_factory=dict)
+    forms: Forms = FOUND_OUT
     limits: Limits = DEFAULT_LIMITS
 
 

@@ -16,12 +16,13 @@ import torch
 
 from polyref.case import Case
 from polyref.formats import FORMATS, Format
-from polyref.subject.convention import Convention, Parameter
+from polyref.subject.convention import Convention, Parameter, Where
+from polyref.subject.forms import brought_back, formed, presented, require_told
 from polyref.subject.handover import Inputs, Refused, arranged, curved, prepared, surroundings
 from polyref.subject.manner import PLAIN, Manner
 from polyref.subject.observation import Observation, Row, Second
-from polyref.subject.result import described, exit_status, first_line, one_line, tensor_at
-from polyref.subject.signature import role_named
+from polyref.subject.result import described, exit_status, first_line, is_number, one_line, tensor_at
+from polyref.subject.signature import reduction_enum, role_named
 
 #: An integer dtype of each width, to compare bits where NaN differs from NaN.
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -43,6 +44,8 @@ class Caller:
         self.subject = subject
         self.convention = convention
         self.device = device
+        # A member of an enumeration is known by its name in a convention, which travels through JSON.
+        self._reductions = reduction_enum(subject, convention)
         self._copies = convention.kind == "instance" and not _holds_compiled_code(subject)
 
     def inputs(self, case: Case) -> Inputs:
@@ -53,12 +56,7 @@ class Caller:
             labels = self._exact(case.target, dtype)
         else:
             labels = torch.tensor(case.target, dtype=torch.int64, device=self.device)
-            if self.convention.labels in ("one_hot", "one_hot_integer"):
-                labels = torch.nn.functional.one_hot(labels, case.classes)
-                if self.convention.labels == "one_hot":
-                    labels = labels.to(dtype)
-            elif self.convention.labels == "index_column":
-                labels = labels[:, None]
+            labels = formed(labels, self.convention.labels, case.classes, dtype)
         return Inputs(logits, labels, None if case.weight is None else self._exact(case.weight, dtype))
 
     def _exact(self, values: Any, dtype: torch.dtype) -> torch.Tensor:
@@ -71,7 +69,10 @@ class Caller:
         An instance is deep-copied for the same reason, where it can be and no compiled code would be lost.
         """
         if self.convention.kind in ("class", "factory"):
-            return self._placed(self.subject(**self._settings("constructor", case, weight, manner)))
+            made = self._placed(self.subject(**self._settings("constructor", case, weight, manner)))
+            for name, value in self._settings("attribute", case, weight).items():
+                _assign(made, name, value)
+            return made
         if self._copies:
             try:
                 return self._placed(copy.deepcopy(self.subject))
@@ -84,12 +85,16 @@ class Caller:
         return made.to(self.device) if moves else made
 
     def call(self, made: Callable[..., Any], case: Case, inputs: Inputs, manner: Manner = PLAIN) -> Any:
-        """What the subject returns, as it stands."""
+        """What the subject returns, as it stands.
+
+        Raises:
+            Refused: for a shape that is not the one shape of data that the subject takes.
+        """
         convention = self.convention
-        logits = inputs.logits
-        if convention.inputs == "probabilities":
-            logits = torch.softmax(logits, dim=1 if logits.dim() > 1 else 0)
-        data = [(convention.logits_name, logits), (convention.labels_name, inputs.labels)]
+        if manner.shape is not None and convention.layout != "rows":
+            raise Refused("it takes data of one shape only")
+        logits, labels = presented(inputs.logits, inputs.labels, convention)
+        data = [(convention.logits_name, logits), (convention.labels_name, labels)]
         if convention.order == "labels_first":
             data.reverse()
         positional = [value for keyword, value in data if keyword is None]
@@ -97,7 +102,9 @@ class Caller:
         settings = self._settings("call", case, inputs.weight, manner)
         return made(*positional, **keywords, **settings)
 
-    def _settings(self, where: str, case: Case, weight: torch.Tensor | None, manner: Manner = PLAIN) -> dict[str, Any]:
+    def _settings(
+        self, where: Where, case: Case, weight: torch.Tensor | None, manner: Manner = PLAIN
+    ) -> dict[str, Any]:
         settings = {}
         for p in self.convention.parameters:
             if p.where == where:
@@ -105,7 +112,8 @@ class Caller:
                 value = manner.reduction if named else self._setting(p, case, weight)
                 if value is not _DEFAULT:
                     settings[p.subject_name] = value
-        for name, value in self.convention.init if where == "constructor" else self.convention.call:
+        always = {"constructor": self.convention.init, "call": self.convention.call}
+        for name, value in always.get(where, ()):
             settings[name] = self._override(name, value, case)
         return settings
 
@@ -121,9 +129,11 @@ class Caller:
             case "num_classes":
                 return case.classes
             case "epsilon":
-                if self.convention.epsilon_form == "list":
+                form = self.convention.epsilon_form
+                if form == "list":
                     return list(spec.epsilon)
-                return spec.epsilon[0] if spec.epsilon else 0.0
+                first = spec.epsilon[0] if spec.epsilon else 0.0
+                return self._exact([first], torch_dtype(case.format)) if form == "tensor" else first
             case "terms":
                 return len(spec.epsilon)
             case "gamma":
@@ -132,7 +142,8 @@ class Caller:
                 # Without a factor in the spec there is nothing to ask for, and the subject's own default stands.
                 return _DEFAULT if spec.alpha is None else spec.alpha
             case "reduction":
-                return self.convention.reduction_value(spec.reduction)
+                value = self.convention.reduction_value(spec.reduction)
+                return value if self._reductions is None else self._reductions[value]
             case "weight":
                 if weight is not None:
                     return weight
@@ -164,7 +175,10 @@ class Caller:
             warnings.simplefilter("always")
             observation = self._observe(case, inputs, manner, gradient=gradient and not refused, twice=twice)
         if refused and observation.ok:
-            observation = replace(observation, gradient_reason="it does not accept logits that require a gradient")
+            observation = replace(
+                observation,
+                gradient_reason=_NO_GRADIENT,
+            )
         texts = dict.fromkeys(first_line(str(w.message)) for w in seen)
         return replace(observation, warnings=tuple(texts)) if texts else observation
 
@@ -210,8 +224,10 @@ class Caller:
     def _run(
         self, made: Callable[..., Any], case: Case, leaf: torch.Tensor | None, given: Inputs, manner: Manner
     ) -> _Run:
+        require_told(given.logits, self.convention.inputs)
         with surroundings(manner, self.device):
-            run = _Run.of(self.call(made, case, given, manner), self.convention.result_path)
+            raw = self.call(made, case, given, manner)
+        run = _Run.of(raw, self.convention, case)
         if leaf is None or run.value is None:
             return run.kept()
         return run.differentiated(leaf, curvature=manner.curvature)
@@ -269,9 +285,15 @@ class _Run(NamedTuple):
     curvature: torch.Tensor | None = None
 
     @classmethod
-    def of(cls, raw: Any, path: int | str | None) -> _Run:
-        value = tensor_at(raw, path)
-        return cls(value, error=None if value is not None else f"returned {described(raw)}, no numbers")
+    def of(cls, raw: Any, convention: Convention, case: Case) -> _Run:
+        value = tensor_at(raw, convention.result_path)
+        if value is None:
+            return cls(None, error=f"returned {described(raw)}, no numbers")
+        if is_number(raw, convention.result_path):
+            # A Python number is one of binary64, whatever it was computed in.
+            narrow = value.to(torch_dtype(case.format))
+            value = narrow if torch.equal(narrow.to(value), value) else value
+        return cls(brought_back(value, convention, len(case.logits), case.classes))
 
     def kept(self) -> _Run:
         """The same with a copy of the value, which a second call cannot change."""
@@ -300,6 +322,17 @@ class _Run(NamedTuple):
 
 
 _DEFAULT = object()
+_NO_GRADIENT = "it takes no logits that require a gradient, or returns a number that has none"
+
+
+def _assign(made: Any, name: str, value: float) -> None:
+    """Set an attribute, in place where it is a parameter or a buffer."""
+    held = getattr(made, name)
+    if isinstance(held, torch.Tensor):
+        with torch.no_grad():
+            held.fill_(value)
+    else:
+        setattr(made, name, value)
 
 
 def torch_dtype(wanted: Format) -> torch.dtype:

@@ -20,8 +20,10 @@ from polyref.case import Case
 from polyref.formats import BFLOAT16, BINARY16, BINARY32, BINARY64
 from polyref.subject.bare import bare_call
 from polyref.subject.convention import Convention, Kind, NoConvention, ReturnsNothing, frozen_value
+from polyref.subject.derivatives import labelled, refuse_derivatives
 from polyref.subject.explore import explored, formats_of, with_parameters
-from polyref.subject.signature import known_attributes, portable, role_named
+from polyref.subject.overrides import FOUND_OUT, Forms
+from polyref.subject.signature import known_attributes, portable, role_named, signature_of
 from polyref.subject.trial import Trials, trial_case
 
 #: Tried in this order; the ones after the first find code that only works with a class count of its own.
@@ -36,6 +38,7 @@ def probe(
     *,
     init: Mapping[str, Any] | None = None,
     call: Mapping[str, Any] | None = None,
+    forms: Forms = FOUND_OUT,
     device: str = "cpu",
     trying: Callable[[str], None] = lambda _: None,
 ) -> Convention:
@@ -46,6 +49,7 @@ def probe(
         name: its name in texts.
         init: overrides of constructor (or factory) arguments; those are passed always and not varied.
         call: overrides of call arguments.
+        forms: the forms of the data, where they are not to be found out.
         device: the torch device of the trials.
         trying: told the text of every trial before it is made.
 
@@ -55,7 +59,10 @@ def probe(
     Raises:
         NoConvention: if no call worked; the message lists what was tried.
         ReturnsNothing: if calls went through and all of them returned None.
+        NotJudged: if it returns derivatives in the place of a loss.
     """
+    _refuse_unbound(subject, name)
+    subject = labelled(subject)
     trials = Trials(subject, device=device, trying=trying)
     base = Convention(name, "function", init=_pairs(init), call=_pairs(call))
     known = dict(known_attributes(subject)) if _kinds(subject) == ("instance",) else {}
@@ -67,15 +74,17 @@ def probe(
     for fmt, classes in itertools.product((BINARY32, BINARY64, BINARY16, BFLOAT16), _class_counts(known)):
         case = replace(trial_case(classes), format=fmt)
         for kind in _kinds(subject):
-            found = bare_call(trials, replace(base, kind=kind), case)
+            found = bare_call(trials, replace(base, kind=kind), case, forms)
             if found is None:
                 continue
-            convention, outcome = found
-            if outcome.kind != "nothing":
-                if classes != CLASS_COUNTS[0] or _class_counts(known) != CLASS_COUNTS:
-                    convention = replace(convention, classes=classes)
-                return replace(explored(trials, convention, case, outcome), attempts=tuple(trials.attempts))
-            nothing = nothing or (convention, case)
+            if found.outcome.kind == "nothing":
+                nothing = nothing or (found.kept, case)
+                continue
+            if not found.sensible:
+                refuse_derivatives(trials, found, case)
+            if classes != CLASS_COUNTS[0] or _class_counts(known) != CLASS_COUNTS:
+                found = replace(found, convention=replace(found.convention, classes=classes))
+            return replace(explored(trials, found, case), attempts=tuple(trials.attempts))
         if nothing is not None:
             break
     if nothing is not None:
@@ -86,7 +95,20 @@ def probe(
             f"{name} returns None: its {body} has no return value",
             replace(convention, attempts=tuple(trials.attempts)),
         )
-    raise NoConvention(_nothing_worked(name, trials), tuple(trials.attempts))
+    raise NoConvention(_nothing_worked(name, trials, forms), tuple(trials.attempts))
+
+
+def _refuse_unbound(subject: Any, name: str) -> None:
+    """Refuse a method that was taken from its class.
+
+    Raises:
+        NoConvention: if it is one.
+    """
+    holder, _, method = getattr(subject, "__qualname__", "").rpartition(".")
+    if inspect.isfunction(subject) and holder and next(iter(signature_of(subject) or ()), None) == "self":
+        raise NoConvention(
+            f"{name} is a method of {holder} and needs an instance: name the class, or an instance's {method}"
+        )
 
 
 def _kinds(subject: Any) -> tuple[Kind, ...]:
@@ -105,16 +127,25 @@ def _class_counts(known: Mapping[str, Any]) -> tuple[int, ...]:
     return CLASS_COUNTS
 
 
-def _nothing_worked(name: str, trials: Trials) -> str:
+def _nothing_worked(name: str, trials: Trials, forms: Forms) -> str:
     by_outcome: dict[str, list[str]] = {}
     for call, outcome in dict.fromkeys(trials.attempts):
         by_outcome.setdefault(outcome if len(outcome) <= _QUOTED else outcome[:_QUOTED] + "…", []).append(call)
-    lines = [f"{', '.join(calls)}: {outcome}" for outcome, calls in by_outcome.items()]
+    lines = [f"{_some(calls)}: {outcome}" for outcome, calls in by_outcome.items()]
     more = f"; and {len(lines) - _LISTED} more" if len(lines) > _LISTED else ""
-    return (
-        f"{name}: no way of calling it works. Tried {'; '.join(lines[:_LISTED])}{more}. "
-        "Give what it needs with --init name=value (constructor) or --call name=value (call)"
-    )
+    tried = f" Tried {'; '.join(lines[:_LISTED])}{more}." if lines else ""
+    told = f" with {' '.join(forms.options())}" if forms.given else ""
+    if trials.wanted:
+        fix = f"It needs what polyref has no value for: give {' '.join(trials.wanted)}"
+    else:
+        fix = "Give what it needs with --init name=value (constructor) or --call name=value (call)"
+        fix += f", or leave {' '.join(forms.options())} out" if forms.given else ""
+    return f"{name}: no way of calling it works{told}.{tried} {fix}"
+
+
+def _some(calls: list[str]) -> str:
+    more = f" and {len(calls) - _LISTED} more" if len(calls) > _LISTED else ""
+    return ", ".join(calls[:_LISTED]) + more
 
 
 def _pairs(overrides: Mapping[str, Any] | None) -> tuple[tuple[str, Any], ...]:

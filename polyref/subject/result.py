@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -13,11 +14,7 @@ _MESSAGE_LIMIT = 300
 
 def tensor_at(raw: Any, path: int | str | None) -> torch.Tensor | None:
     """The numbers at ``path`` of a result as a tensor: a tensor, a numpy array or a Python number; None otherwise."""
-    if path is not None:
-        try:
-            raw = raw[path]
-        except (KeyError, IndexError, TypeError):
-            return None
+    raw = _at(raw, path)
     if isinstance(raw, torch.Tensor):
         return raw
     if isinstance(raw, bool):
@@ -32,8 +29,22 @@ def tensor_at(raw: Any, path: int | str | None) -> torch.Tensor | None:
     return None
 
 
+def is_number(raw: Any, path: int | str | None) -> bool:
+    """Whether a Python number is at ``path`` of a result."""
+    return isinstance(_at(raw, path), (int, float))
+
+
+def _at(raw: Any, path: int | str | None) -> Any:
+    if path is None:
+        return raw
+    try:
+        return getattr(raw, path[1:]) if isinstance(path, str) and path.startswith(".") else raw[path]
+    except (AttributeError, KeyError, IndexError, TypeError):
+        return None
+
+
 def find_tensor(raw: Any) -> int | str | None:
-    """Where the loss is in a tuple, list or dict: under ``loss``, else the first entry with numbers in it.
+    """Where the loss is in a tuple, list, dict or dataclass: under ``loss``, else the first entry with numbers in it.
 
     Raises:
         LookupError: if there is none.
@@ -42,9 +53,13 @@ def find_tensor(raw: Any) -> int | str | None:
     if isinstance(raw, Mapping):
         keys = [k for k in ("loss", *raw) if isinstance(k, str) and k in raw]
     elif isinstance(raw, (tuple, list)):
-        keys = list(range(len(raw)))
+        named = getattr(raw, "_fields", ())
+        keys = sorted(range(len(raw)), key=lambda i: tuple(named)[i : i + 1] != ("loss",))
+    elif dataclasses.is_dataclass(raw) and not isinstance(raw, type):
+        names = [f.name for f in dataclasses.fields(raw)]
+        keys = [f".{name}" for name in sorted(names, key=lambda n: n != "loss")]
     else:
-        raise LookupError  # noqa: TRY004 -- the caller asks where, not of what type
+        raise LookupError
     for key in keys:
         if tensor_at(raw, key) is not None:
             return key  # type: ignore[no-any-return]

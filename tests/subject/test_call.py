@@ -42,7 +42,7 @@ def test_no_gradient_is_computed_unless_asked_for():
     ("name", "reason"),
     [
         ("detached", "cut off from the logits"),
-        ("python_number", "cut off from the logits"),
+        ("python_number", "returns a number that has none"),
         ("constant", "does not depend on the logits"),
     ],
 )

@@ -41,7 +41,8 @@ def x(z, y):
         (lambda z, y, e: entropy(z, y) + (2 + 3 * e) * x(z, y), "CE + (2 + 3 eps) x"),
         (lambda z, y, e: entropy(z, y) + 0.5 * e * x(z, y), "CE + 0.5 eps x"),
         (lambda z, y, e: entropy(z, y) + (e + e**3) * x(z, y), "CE + c(eps) [-2 at -1, 0 at 0, 2 at 1, 10 at 2] x"),
-        (lambda z, y, e: -entropy(z, y) - e * x(z, y), "-CE - eps x"),
+        # A score to be maximised is judged with its sign turned, and what is left of it is another formula.
+        (lambda z, y, e: -entropy(z, y) + e * x(z, y), "CE - eps x"),
         (lambda z, y, e: entropy(z, y) + e * (1 + entropy(z, y)), "eps + (1 + eps) CE"),
         (lambda z, y, e: x(z, y) ** 2 * entropy(z, y) + e * x(z, y), "eps x + x^2 CE"),
         (lambda z, y, e: entropy(z.softmax(-1), y) + e * x(z, y), "eps x + CE of the probabilities"),
