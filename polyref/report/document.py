@@ -102,6 +102,7 @@ class Convention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         result: the shape or the type that comes back.
         parameters: polyref's name of a parameter to the subject's.
         defaults: the subject's defaults, as text.
+        inputs: what it takes of the logits, and in which shape where that is not (N, C).
         untested: the parameters that were left at their defaults, with these as text.
         reductions: the reductions that it knows.
         formats: the formats that it takes.
@@ -118,6 +119,7 @@ class Convention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     reductions: list[str]
     formats: list[str]
     attempts: list[Attempt]
+    inputs: str = "logits"
     untested: dict[str, str] = {}
 
 

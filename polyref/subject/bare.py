@@ -62,6 +62,8 @@ class _Way:
         if d.keywords:
             # Keywords make the order of no account; only the roles can be the other way round.
             names = [(d.logits, d.labels), (d.labels, d.logits)]
+            if forms.order is not None:
+                names = names[:1] if forms.order == first else names[1:]
             return [replace(self.convention, order=first, logits_name=z, labels_name=y) for z, y in names]
         orders: list[Order] = [first, "labels_first" if first == "logits_first" else "logits_first"]
         return [replace(self.convention, order=o) for o in orders if forms.order in (None, o)]

@@ -196,12 +196,15 @@ def _with_reductions(
     base = replace(without, parameters=in_order([*without.parameters, parameter_of("reduction", p, where)]))
     values: list[tuple[str, Any]] = []
     result, path = outcome.kind, outcome.path
-    for name, candidates in reduction_values(p).items():
+    every = reduction_values(p)
+    told_apart = every["sum"] != every["mean"]
+    for name, candidates in every.items():
         for value in candidates:
-            found = trials.run(
-                replace(base, reduction_values=((name, value),)), case.with_spec(reduction=Reduction(name))
-            )
+            candidate, asked = replace(base, reduction_values=((name, value),)), case.with_spec(reduction=name)
+            found = trials.run(candidate, asked)
             if found is not None and (found.kind == "scalar") == (name != "none"):
+                if name != "none" and not told_apart and _own_reduction(trials, candidate, asked, found) != name:
+                    continue
                 values.append((name, value))
                 if name == "none":
                     result, path = found.kind, found.path

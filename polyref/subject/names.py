@@ -31,6 +31,8 @@ REDUCING = {"none": (False,), "sum": (False,), "mean": (True,)}
 #: The same for flags that ask for a loss of every sample.
 SPREADING = {"none": (True,), "sum": (False,), "mean": (False,)}
 SPREADING_NAMES = ("per_sample", "per_example", "per_element")
+#: The same for a flag that does not say how it reduces.
+EITHER = {"none": (False,), "sum": (True,), "mean": (True,)}
 #: What a parameter is set to that takes a word.
 REDUCTION_WORDS: dict[str, tuple[Any, ...]] = {
     "none": ("none", None, "NONE", "None", "no"),

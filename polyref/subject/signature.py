@@ -15,6 +15,7 @@ import torch
 from polyref.subject.convention import PARAMETERS, Convention, EpsilonForm, Order, Where, frozen_value
 from polyref.subject.names import (
     ACTIVATIONS,
+    EITHER,
     FLAGS,
     LABELS,
     LOGITS,
@@ -190,6 +191,8 @@ def reduction_values(p: inspect.Parameter) -> dict[str, tuple[Any, ...]]:
     name = p.name.lower()
     if name in SPREADING_NAMES:
         return SPREADING
+    if name == "reduce" and not isinstance(p.default, str):
+        return EITHER
     is_word = name.startswith("reduction") or isinstance(p.default, str)
     return REDUCTION_WORDS if is_word and not isinstance(p.default, bool) else REDUCING
 

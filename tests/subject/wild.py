@@ -6,6 +6,7 @@ Small, torch only, and right, unless the name says otherwise.
 from __future__ import annotations
 
 import enum
+import warnings
 from collections import namedtuple
 from dataclasses import dataclass
 from functools import partial
@@ -208,10 +209,14 @@ methods = Methods()
 part = partial(poly_alpha, poly_alpha=2.0)
 
 
-@torch.jit.script
-def scripted(logits: Tensor, labels: Tensor, epsilon: float = 1.0) -> Tensor:
+def to_be_scripted(logits: Tensor, labels: Tensor, epsilon: float = 1.0) -> Tensor:
     log_pt = logits.log_softmax(1).gather(1, labels.unsqueeze(1)).squeeze(1)
     return -log_pt - epsilon * torch.expm1(log_pt)
+
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # it is deprecated, and in use
+    scripted = torch.jit.script(to_be_scripted)
 
 
 def anything(*args, **kwargs):
