@@ -105,7 +105,8 @@ def _refuse_unbound(subject: Any, name: str) -> None:
         NoConvention: if it is one.
     """
     holder, _, method = getattr(subject, "__qualname__", "").rpartition(".")
-    if inspect.isfunction(subject) and holder and next(iter(signature_of(subject) or ()), None) == "self":
+    in_class = holder != "" and not holder.endswith("<locals>")
+    if inspect.isfunction(subject) and in_class and next(iter(signature_of(subject) or ()), None) == "self":
         raise NoConvention(
             f"{name} is a method of {holder} and needs an instance: name the class, or an instance's {method}"
         )

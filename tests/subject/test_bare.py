@@ -47,6 +47,7 @@ ORDINARY = [
     ("weight_required", "weight_required(logits, labels, weight=…) → (N,)"),
     ("part", "part(labels, logits, poly_alpha=…) → (N,)"),
     ("scripted", "scripted(logits, labels, epsilon=…) → (N,)"),
+    ("scripted_module", "scripted_module(logits, labels, epsilon=…) → (N,)"),
     ("anything", "anything(logits, labels) → (N,)"),
     ("methods.method", "methods.method(logits, labels) → (N,)"),
     ("Methods.static", "Methods.static(logits, labels) → (N,)"),
@@ -143,6 +144,13 @@ def test_a_method_without_its_instance():
     assert said == (
         "Methods.method is a method of Methods and needs an instance: name the class, or an instance's method"
     )
+
+
+def test_a_function_in_a_function_is_no_method():
+    def loss(self, labels):
+        return zoo.plain(self, labels)
+
+    assert probe(loss, "loss").text == "loss(logits, labels) → (N,)"
 
 
 def test_forms_that_are_told():

@@ -209,6 +209,15 @@ methods = Methods()
 part = partial(poly_alpha, poly_alpha=2.0)
 
 
+class WithEpsilon(nn.Module):
+    def __init__(self, epsilon: float):
+        super().__init__()
+        self.epsilon = epsilon
+
+    def forward(self, logits, labels, epsilon: float = 1.0):
+        return to_be_scripted(logits, labels, epsilon * self.epsilon)
+
+
 def to_be_scripted(logits: Tensor, labels: Tensor, epsilon: float = 1.0) -> Tensor:
     log_pt = logits.log_softmax(1).gather(1, labels.unsqueeze(1)).squeeze(1)
     return -log_pt - epsilon * torch.expm1(log_pt)
@@ -217,6 +226,7 @@ def to_be_scripted(logits: Tensor, labels: Tensor, epsilon: float = 1.0) -> Tens
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it is deprecated, and in use
     scripted = torch.jit.script(to_be_scripted)
+    scripted_module = torch.jit.script(WithEpsilon(2.0))
 
 
 def anything(*args, **kwargs):
