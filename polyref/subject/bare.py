@@ -17,6 +17,7 @@ from typing import Any, get_args
 import torch
 
 from polyref.case import Case
+from polyref.formats import BINARY32
 from polyref.subject.convention import Convention, EpsilonForm, Inputs, LabelForm, Layout, Order, Where
 from polyref.subject.explore import in_order, parameter_of
 from polyref.subject.names import LOG_PROBABILITIES, PLAIN_LOGITS, PROBABILITIES
@@ -148,7 +149,8 @@ def bare_call(trials: Trials, base: Convention, case: Case, forms: Forms) -> Fou
         for wanted in way.ordered(forms)[i : i + 1]:
             if (found := search.sensible(replace(wanted, labels=form), way)) is not None:
                 return found
-    if search.reserve is None:
+    # Whoever wants another shape can do with binary32.
+    if search.reserve is None and case.format is BINARY32:
         for (layout, form), way in itertools.product(_SHAPES, ways):
             for wanted in way.ordered(forms)[: 1 if way.data.order else 2] if form in labels else ():
                 if (found := search.sensible(replace(wanted, labels=form, layout=layout), way)) is not None:

@@ -30,6 +30,7 @@ from polyref.subject.trial import Trials, trial_case
 CLASS_COUNTS = (4, 3, 10, 2)
 _QUOTED = 110
 _LISTED = 8
+_NAMED = 4
 
 
 def probe(
@@ -72,6 +73,8 @@ def probe(
     nothing: tuple[Convention, Case] | None = None
     # Most take binary32; the other formats are for those that take nothing else.
     for fmt, classes in itertools.product((BINARY32, BINARY64, BINARY16, BFLOAT16), _class_counts(known)):
+        if fmt.bits < BINARY32.bits and classes != _class_counts(known)[0]:
+            continue  # nobody takes halves only, and one class count only
         case = replace(trial_case(classes), format=fmt)
         for kind in _kinds(subject):
             found = bare_call(trials, replace(base, kind=kind), case, forms)
@@ -145,8 +148,8 @@ def _nothing_worked(name: str, trials: Trials, forms: Forms) -> str:
 
 
 def _some(calls: list[str]) -> str:
-    more = f" and {len(calls) - _LISTED} more" if len(calls) > _LISTED else ""
-    return ", ".join(calls[:_LISTED]) + more
+    more = f" and {len(calls) - _NAMED} more" if len(calls) > _NAMED else ""
+    return ", ".join(calls[:_NAMED]) + more
 
 
 def _pairs(overrides: Mapping[str, Any] | None) -> tuple[tuple[str, Any], ...]:

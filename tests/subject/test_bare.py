@@ -139,6 +139,16 @@ def test_what_only_the_user_can_give_is_named():
     assert probe(wild.Temperature, "T", init={"temperature": 1.0}).text == "T(temperature=1.0)(logits, labels) → (N,)"
 
 
+def test_what_does_not_work_is_not_tried_for_ever():
+    def fussy(logits, labels):
+        raise ValueError(f"neither {tuple(logits.shape)} nor {tuple(labels.shape)}")
+
+    with pytest.raises(NoConvention) as caught:
+        probe(fussy, "fussy")
+    assert len(caught.value.attempts) <= 160
+    assert len(str(caught.value)) < 1500
+
+
 def test_a_method_without_its_instance():
     said = refusal(wild.Methods.method, "Methods.method")
     assert said == (
