@@ -30,7 +30,7 @@ from polyref.report.progress import Meter, progress
 from polyref.search import Found, search
 from polyref.spec import Reduction
 from polyref.subject.client import Subject
-from polyref.subject.convention import Convention, ReturnsNothing
+from polyref.subject.convention import PROBABILITIES, Convention, ReturnsNothing
 from polyref.subject.defaults import defaults
 from polyref.subject.dialect import Dialect
 from polyref.subject.identify import identify
@@ -48,7 +48,7 @@ def audit(target: str, options: Options | None = None, *, quiet: bool = False) -
 
     Raises:
         UsageError: if the target cannot be loaded, or no convention works (``NoConvention``).
-        NothingMeasured: if it answered no case.
+        NothingMeasured: if it answered no case, or what it returns is no loss (``NotJudged``).
     """
     options = options or Options()
     return audit_of(target, lambda: opened(target, options), options, quiet=quiet)
@@ -61,7 +61,7 @@ def opened(target: str, options: Options) -> Subject:
         UsageError: if it cannot be loaded, or no convention works (``NoConvention``).
         ReturnsNothing: if it returns None.
     """
-    return Subject.open(target, options.init, options.call, options.all_limits)
+    return Subject.open(target, options.init, options.call, options.all_limits, forms=options.forms)
 
 
 def audit_of(
@@ -162,7 +162,8 @@ def _audited(target: str, runner: Audited, options: Options, meter: Meter, start
         found.append(result)
     grades: list[doc.Grade] = []
     # Accuracy is accuracy for a formula: a subject of another one is not graded.
-    for fmt in formats if dialect.known and not options.laws else ():
+    graded = dialect.known and runner.convention.inputs not in PROBABILITIES and not options.laws
+    for fmt in formats if graded else ():
         meter.step(f"grading {fmt.name}")
         grades += records.grades(runner, dialect, fmt, options)
     with contextlib.suppress(Exhausted):
@@ -204,6 +205,7 @@ def _with_graded(result: Result, grades: list[doc.Grade], runner: Runner, dialec
 def _notes(runner: Runner, dialect: Dialect, options: Options) -> Iterator[str]:
     """What a person should know beside the formula: consequences, conventions, and what was left out."""
     convention = runner.convention
+    yield from convention.notes
     if dialect.weighting in ("ce_only", "rescaled_p", "other"):
         from polyref.subject.consequences import consequences  # noqa: PLC0415 - scipy is slow to import
 
@@ -217,8 +219,16 @@ def _notes(runner: Runner, dialect: Dialect, options: Options) -> Iterator[str]:
     refused = [f.name for f in options.formats if f.name not in convention.formats]
     if refused:
         yield f"It does not accept {', '.join(refused)}: see what was tried."
+    if convention.left:
+        left = ", ".join(f"{name}={value!r}" for name, value in convention.left)
+        yield f"Left at their defaults, and not tested: {left}."
     if not dialect.known:
         yield "It was not graded: accuracy is accuracy for a formula of the PolyLoss family."
+    elif convention.inputs in PROBABILITIES:
+        yield (
+            "It was not graded, and was judged by the leading half of the digits: its inputs were rounded before it "
+            "saw them."
+        )
 
 
 def check_one(target: str, law_id: str, case_json: str, options: Options) -> Outcome:

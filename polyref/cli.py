@@ -46,6 +46,9 @@ Text = Annotated[str, Parameter(allow_leading_hyphen=True)]
 Numbers = Annotated[str | None, Parameter(allow_leading_hyphen=True)]
 Overrides = Annotated[tuple[str, ...], Parameter(consume_multiple=False, negative="", show_default=False)]
 Repeated = Annotated[tuple[str, ...], Parameter(consume_multiple=False, negative="", show_default=False)]
+LabelChoice = Literal["index", "index_int32", "index_column", "one_hot", "one_hot_integer", "one_hot_bool"] | None
+InputChoice = Literal["logits", "probabilities", "sigmoid_probabilities", "log_probabilities"] | None
+OrderChoice = Literal["logits_first", "labels_first"] | None
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 Whole = Annotated[int, Parameter(converter=_whole, allow_leading_hyphen=True)]
 
@@ -140,6 +143,9 @@ def audit(
     seed: Whole = 0,
     init: Overrides = (),
     call: Overrides = (),
+    labels: LabelChoice = None,
+    input: InputChoice = None,
+    order: OrderChoice = None,
     timeout: float = 10.0,
     memory: float = 4.0,
     restarts: Whole = 5,
@@ -173,6 +179,12 @@ def audit(
         name=value for the constructor, such as num_classes=10; may be given again.
     call
         name=value for the call; may be given again.
+    labels
+        The form of the labels; soft and multi-hot labels are one_hot. By default it is found out.
+    input
+        What is handed over of the logits.
+    order
+        Which comes first.
     timeout
         Seconds that one case may take.
     memory
@@ -187,7 +199,7 @@ def audit(
     from polyref.formats import named  # noqa: PLC0415
     from polyref.report import document, files, terminal  # noqa: PLC0415
     from polyref.report import html as page  # noqa: PLC0415
-    from polyref.subject.overrides import parse_overrides  # noqa: PLC0415
+    from polyref.subject.overrides import Forms, parse_overrides  # noqa: PLC0415
 
     if budget is not None and not 0 < budget < _ENDLESS:
         raise UsageError(f"--budget {budget:g} is not allowed: give a number above 0, and below {_ENDLESS}")
@@ -197,6 +209,7 @@ def audit(
         profile=profile,
         init=parse_overrides(init, "--init"),
         call=parse_overrides(call, "--call"),
+        forms=Forms(labels, input, order),
         limits=_limits(timeout, memory, restarts),
         budget=budget,
     )
@@ -227,6 +240,9 @@ def check(
     case: str,
     init: Overrides = (),
     call: Overrides = (),
+    labels: LabelChoice = None,
+    input: InputChoice = None,
+    order: OrderChoice = None,
 ) -> int:
     """Try one case of one law again: what the reproduce line of a finding does.
 
@@ -242,13 +258,23 @@ def check(
         name=value for the constructor; may be given again.
     call
         name=value for the call; may be given again.
+    labels
+        The form of the labels; soft and multi-hot labels are one_hot. By default it is found out.
+    input
+        What is handed over of the logits.
+    order
+        Which comes first.
     """
     from polyref import auditor as au  # noqa: PLC0415
     from polyref.report import terminal  # noqa: PLC0415
-    from polyref.subject.overrides import parse_overrides  # noqa: PLC0415
+    from polyref.subject.overrides import Forms, parse_overrides  # noqa: PLC0415
     from polyref.verdict import Verdict  # noqa: PLC0415
 
-    options = au.Options(init=parse_overrides(init, "--init"), call=parse_overrides(call, "--call"))
+    options = au.Options(
+        init=parse_overrides(init, "--init"),
+        call=parse_overrides(call, "--call"),
+        forms=Forms(labels, input, order),
+    )
     outcome = au.check_one(target, property, case, options)
     terminal.outcome_of_one(outcome, screen.Screen())
     return {Verdict.HOLDS: 0, Verdict.VIOLATED: 1}.get(outcome.verdict, NothingMeasured.exit_code)

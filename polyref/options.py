@@ -10,6 +10,7 @@ from polyref.formats import BFLOAT16, BINARY16, BINARY32, BINARY64, Format
 from polyref.property import Property
 from polyref.search import Found
 from polyref.subject.client import DEFAULT_LIMITS, Limits
+from polyref.subject.overrides import FOUND_OUT, Forms
 
 Profile = Literal["quick", "default", "long"]
 
@@ -36,6 +37,7 @@ class Options:
         profile: how much is tried.
         init: overrides of constructor arguments.
         call: overrides of call arguments.
+        forms: the forms of the data, where they are not to be found out.
         limits: what the subject may use.
         laws: ids of the laws to judge; empty for all of them, and the grades with them.
         budget: seconds that the whole audit may take; None for what the profile has. What is not tried by then is open.
@@ -46,6 +48,7 @@ class Options:
     profile: Profile = "default"
     init: Mapping[str, Any] = field(default_factory=dict)
     call: Mapping[str, Any] = field(default_factory=dict)
+    forms: Forms = FOUND_OUT
     limits: Limits = DEFAULT_LIMITS
     laws: tuple[str, ...] = ()
     budget: float | None = None

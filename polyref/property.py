@@ -13,7 +13,7 @@ from polyref.case import Case
 from polyref.errors import PolyrefError, UsageError
 from polyref.formats import Format
 from polyref.spec import Reduction, Spec
-from polyref.subject.convention import Convention
+from polyref.subject.convention import PROBABILITIES, Convention
 from polyref.subject.dialect import Dialect
 from polyref.subject.manner import PLAIN, Manner
 from polyref.subject.observation import Observation
@@ -184,6 +184,8 @@ def check(law: Property, case: Case, context: Context) -> Outcome:
     try:
         outcome = law.check(case, context)
     except Broke as broke:
+        if broke.observation.refused:  # nobody was asked
+            return Outcome(Verdict.INCONCLUSIVE, 0.0, A_LOSS, str(broke))
         said, fatal = f"The subject {_predicate(broke)}.", broke.observation.killed is not None
         return Outcome(Verdict.VIOLATED, math.inf, A_LOSS, str(broke), said, fatal=fatal)
     except PolyrefError:
@@ -192,9 +194,11 @@ def check(law: Property, case: Case, context: Context) -> Outcome:
         raise failed(law, e, f"for {describe(case)}") from e
     if not isinstance(outcome, Outcome):
         raise failed(law, TypeError(f"its check returned {outcome!r:.80}, no Outcome"), f"for {describe(case)}")
-    if context.dialect.known or law.formats == "each" or law.self_scaled:
+    rounded = context.convention.inputs in PROBABILITIES
+    if not rounded and (context.dialect.known or law.formats == "each" or law.self_scaled):
         return outcome
-    # The radius is that of another formula than the subject's, so that only the leading half of the digits tells.
+    # The radius is that of another formula than the subject's, or of the logits that its inputs were rounded from, so
+    # that only the leading half of the digits tells.
     if 1 < outcome.ratio < 1 / math.sqrt(context.format.unit_roundoff):
         return replace(outcome, verdict=Verdict.INCONCLUSIVE)
     return outcome

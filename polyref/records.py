@@ -183,6 +183,7 @@ def _overrides(options: Options) -> Iterator[str]:
     for option, overrides in (("--init", options.init), ("--call", options.call)):
         for name, value in overrides.items():
             yield from (option, f"{name}={value!r}")
+    yield from options.forms.options()
 
 
 def with_kind(finding: doc.Finding, every: list[doc.Finding]) -> doc.Finding:
@@ -279,6 +280,7 @@ def settings(
         started=started.isoformat(timespec="seconds"),
         init={k: repr(v) for k, v in options.init.items()},
         call={k: repr(v) for k, v in options.call.items()},
+        forms=options.forms.given,
     )
 
 
@@ -288,9 +290,11 @@ def convention(convention: Convention) -> doc.Convention:
         kind=convention.kind,
         order=convention.order.replace("_", " "),
         labels=convention.labels.replace("_", " ") + (", soft" if convention.soft else ""),
-        result=convention.result.replace("_", " "),
+        result=convention.result.replace("_", " ") + (", its sign turned" if convention.negated else ""),
+        inputs=convention.inputs.replace("_", " ") + (f", {layout}" if (layout := convention.layout) != "rows" else ""),
         parameters={p.name: p.subject_name for p in convention.parameters},
         defaults={p.name: "required" if p.required else repr(p.default) for p in convention.parameters},
+        untested={name: repr(value) for name, value in convention.left},
         reductions=list(convention.reductions),
         formats=list(convention.formats),
         attempts=[_attempt(a) for a in convention.attempts],

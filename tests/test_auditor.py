@@ -11,7 +11,7 @@ import msgspec
 import pytest
 import torch
 from right import entropy, pt
-from subject import zoo
+from subject import wild, zoo
 
 from polyref import auditor as audits
 from polyref import records
@@ -33,6 +33,7 @@ from polyref.report import document as doc
 from polyref.spec import Spec
 from polyref.subject.identify import identify
 from polyref.subject.local import LocalSubject
+from polyref.subject.overrides import Forms
 from polyref.verdict import Verdict
 from polyref_properties import ALL
 from polyref_properties.mutants import textbook
@@ -112,6 +113,54 @@ def test_built_in_weights_break_no_law():
     assert broken(zoo.instance, profile="quick", formats=(BINARY32,)) == set()
 
 
+UNUSUAL = ("negated", "FromLogits", "labels_by_keyword", "binary_probabilities", "one_logit", "number")
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few examples: which laws can be heard at all is what these tests are about."""
+    monkeypatch.setitem(PROFILES, "quick", (5, 5))
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_an_unusual_manner_breaks_no_law(name):
+    assert broken(getattr(wild, name), profile="quick", formats=(BINARY32,)) == set()
+
+
+def negated_and_squared(logits, labels, epsilon=1.0):
+    return -(entropy(logits, labels) + epsilon * (1 - pt(logits, labels)) ** 2)
+
+
+class ClampedFromLogits(wild.FromLogits):
+    def __call__(self, y_true, y_pred):
+        p = y_pred.softmax(1) if self.from_logits else y_pred
+        return wild.of_probabilities(p.clip(1e-3, 1), y_true, self.epsilon)
+
+
+def detached_by_keyword(*, y_true, y_pred, epsilon=1.0):
+    return entropy(y_pred, y_true) + epsilon * (1 - pt(y_pred.detach(), y_true))
+
+
+def squared_probabilities(y_true, y_pred, epsilon=1.0):
+    p = y_pred.gather(1, y_true[:, None])[:, 0]
+    return -p.log() + epsilon * (1 - p) ** 2
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize(
+    ("subject", "law"),
+    [
+        (negated_and_squared, "eps-minus-one-cancels-first-term"),
+        (ClampedFromLogits, "value-matches-the-reference"),
+        (detached_by_keyword, "gradient-is-that-of-the-value"),
+        (squared_probabilities, "eps-minus-one-cancels-first-term"),
+    ],
+)
+def test_a_defect_in_an_unusual_manner_is_found(subject, law):
+    assert law in broken(subject, profile="quick", formats=(BINARY32,))
+
+
 def test_the_same_seed_finds_the_same():
     runs = [
         [(r.law.id, r.found) for r in results(gallery("gather-rescaled"), profile="quick", seed=s, formats=(BINARY32,))]
@@ -175,6 +224,42 @@ def test_a_finding_can_be_reproduced(document):
 
 def test_a_document_is_json(document):
     assert json.loads(msgspec.json.encode(document))["subject"]["target"] == entry("gather-rescaled").target
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> doc.Document:
+    """A score with a switch, of which the user says how it is called."""
+    file = tmp_path_factory.mktemp("told") / "score.py"
+    file.write_text(
+        "def score(y_true, y_pred, epsilon=1.0, from_logits=False, scale=1.0):\n"
+        "    p = y_pred.softmax(1) if from_logits else y_pred\n"
+        "    pt = (y_true * p).sum(1)\n"
+        "    return scale * (pt.log() - epsilon * (1 - pt) ** 2)\n"
+    )
+    forms = Forms(labels="one_hot", inputs="logits", order="labels_first")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PROFILES, "quick", (5, 5))
+        return audit(f"{file}:score", Options(profile="quick", formats=(BINARY32,), forms=forms))
+
+
+def test_the_document_states_the_convention(told):
+    assert told.convention.text == "-score(one_hot_labels, logits, epsilon=…, from_logits=True) → (N,)"
+    assert told.convention.result == "per sample, its sign turned"
+    assert told.convention.untested == {"scale": "1.0"}
+    assert told.settings.forms == {"labels": "one_hot", "inputs": "logits", "order": "labels_first"}
+    assert told.dialect.notes[0].startswith("It returns the loss with its sign turned, to be maximised: a convention.")
+    assert "Left at their defaults, and not tested: scale=1.0." in told.dialect.notes
+    assert "eps x^2" in told.dialect.formula
+    assert told.exit_code == 1
+    assert doc.loads(doc.dumps(told)) == told
+
+
+def test_the_forms_that_were_told_are_repeated_in_the_command_that_reproduces(told):
+    words = shlex.split(told.violated[0].reproduce)
+    assert words[-6:] == ["--labels", "one_hot", "--input", "logits", "--order", "labels_first"]
+    law, case = (words[words.index(option) + 1] for option in ("--property", "--case"))
+    options = Options(forms=Forms(**told.settings.forms))
+    assert check_one(words[2], law, case, options).verdict is Verdict.VIOLATED
 
 
 def test_overrides_are_repeated_in_the_command_that_reproduces():

@@ -28,6 +28,7 @@ from polyref.report import document
 from polyref.report import selftest as selftest_document
 from polyref.report.words import number
 from polyref.selftest import run as st
+from polyref.subject.overrides import Forms
 from polyref.verdict import Outcome, Verdict
 
 PAPER = ("eval", "--logits", "2,0.5,1", "--target", "1")
@@ -266,6 +267,9 @@ def test_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
         (("a:b", "--memory", "inf"), "--memory inf is not allowed"),
         (("a:b", "--budget", "0"), "--budget 0 is not allowed: give a number above 0"),
         (("a:b", "--restarts", "0"), "--restarts 0 is not allowed: give a number above 0"),
+        (("a:b", "--labels", "gold"), 'Invalid value "gold" for --labels'),
+        (("a:b", "--input", "odds"), 'Invalid value "odds" for --input'),
+        (("a:b", "--order", "any"), 'Invalid value "any" for --order'),
         (("a:b", "--seed", "1.5"), "Invalid value for --seed: '1.5' is no whole number"),
         (("a:b", "--profile", "x"), 'Invalid value "x" for --profile'),
         (("a:b", "--json", "/dev/null/x.json"), "cannot write /dev/null/x.json: "),
@@ -333,14 +337,29 @@ def test_options_reach_the_audit(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
         *("audit", "a:b", "--formats", "binary32, binary64", "--seed", "-7", "--profile", "quick"),
         *("--init", "n=3", "--init", "name=x", "--call", "e=[1, 2]", "--timeout", "2.5", "--memory", "0.5"),
         *("--restarts", "3", "--budget", "60"),
+        *("--labels", "one_hot", "--input", "probabilities", "--order", "labels_first"),
     )
     [(target, options)] = seen
     assert target == "a:b"
     assert options.formats == (BINARY32, BINARY64)
     assert (options.seed, options.profile) == (-7, "quick")
+    assert options.forms == Forms(labels="one_hot", inputs="probabilities", order="labels_first")
     assert (options.init, options.call) == ({"n": 3, "name": "x"}, {"e": [1, 2]})
     assert (options.limits.seconds_per_case, options.limits.memory_bytes) == (2.5, 2**29)
     assert (options.all_limits.restarts, options.all_limits.total_seconds) == (3, 60.0)
+
+
+def test_what_is_no_loss_is_not_judged(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "objective.py"
+    path.write_text(
+        "def objective(preds, dtrain):\n    p = preds.sigmoid()\n    return p - dtrain.get_label(), p * (1 - p)\n"
+    )
+    done = run("audit", f"{path}:objective")
+    assert (done.code, done.out) == (3, "")
+    (line,) = done.err.splitlines()
+    assert line.startswith(
+        "polyref: objective returns derivatives in the place of a loss: called as objective(logits, "
+    )
 
 
 def test_nothing_could_be_measured(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

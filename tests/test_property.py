@@ -191,6 +191,18 @@ def test_what_a_subject_does_in_the_place_of_answering_is_said_in_words(seen, ex
     assert caught.value.observation is seen
 
 
+def test_a_case_that_nobody_was_asked_says_nothing():
+    made = Context(Scripted(Observation(error="not asked: too few digits", refused=True)), WHOLE_LOSS, BINARY64)
+    assert check(LAWS["value-matches-the-reference"], CASE, made).verdict is Verdict.INCONCLUSIVE
+
+
+def test_rounded_probabilities_are_judged_by_half_of_the_digits():
+    law, made = LAWS["value-matches-the-reference"], Context(Scripted(Observation()), WHOLE_LOSS, BINARY64)
+    made.runner.convention = replace(made.convention, inputs="probabilities")
+    for ratio, verdict in ((0.5, Verdict.HOLDS), (2.0, Verdict.INCONCLUSIVE), (1e9, Verdict.VIOLATED)):
+        assert check(replace(law, check=lambda *_, r=ratio: Outcome.of(r)), CASE, made).verdict is verdict
+
+
 def test_a_context_knows_its_subject():
     made = context(fmt=BINARY32)
     assert made.can("weight")

@@ -70,6 +70,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         started: ISO 8601, UTC.
         init: the arguments of ``--init``, as given.
         call: the arguments of ``--call``, as given.
+        forms: what was told of the forms of the data: labels, inputs, order.
     """
 
     seed: int
@@ -80,6 +81,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     started: str
     init: dict[str, str]
     call: dict[str, str]
+    forms: dict[str, str] = {}
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -100,6 +102,8 @@ class Convention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         result: the shape or the type that comes back.
         parameters: polyref's name of a parameter to the subject's.
         defaults: the subject's defaults, as text.
+        inputs: what it takes of the logits, and in which shape where that is not (N, C).
+        untested: the parameters that were left at their defaults, with these as text.
         reductions: the reductions that it knows.
         formats: the formats that it takes.
         attempts: what was tried, in order.
@@ -115,6 +119,8 @@ class Convention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     reductions: list[str]
     formats: list[str]
     attempts: list[Attempt]
+    inputs: str = "logits"
+    untested: dict[str, str] = {}
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -11,6 +11,7 @@ from polyref.subject.client import Subject as Subject
 from polyref.subject.convention import Attempt as Attempt
 from polyref.subject.convention import Convention as Convention
 from polyref.subject.convention import NoConvention as NoConvention
+from polyref.subject.convention import NotJudged as NotJudged
 from polyref.subject.convention import NotOffered as NotOffered
 from polyref.subject.convention import Parameter as Parameter
 from polyref.subject.convention import ReturnsNothing as ReturnsNothing
@@ -18,6 +19,7 @@ from polyref.subject.load import Source as Source
 from polyref.subject.load import parse_target as parse_target
 from polyref.subject.observation import Observation as Observation
 from polyref.subject.observation import Second as Second
+from polyref.subject.overrides import Forms as Forms
 from polyref.subject.overrides import parse_overrides as parse_overrides
 from polyref.subject.runner import Runner as Runner
 

@@ -7,9 +7,8 @@ runner all come through here.
 from __future__ import annotations
 
 import copy
-import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -17,12 +16,14 @@ import torch
 
 from polyref.case import Case
 from polyref.formats import FORMATS, Format
-from polyref.subject.convention import Convention, Parameter
+from polyref.subject.convention import Convention, Parameter, Where
+from polyref.subject.forms import brought_back, formed, presented, require_told
 from polyref.subject.handover import Inputs, Refused, arranged, curved, prepared, surroundings
 from polyref.subject.manner import PLAIN, Manner
 from polyref.subject.observation import Observation, Row, Second
+from polyref.subject.result import described, exit_status, is_number, tensor_at
 from polyref.subject.said import first_line, one_line, text_of
-from polyref.subject.signature import role_named
+from polyref.subject.signature import reduction_enum, role_named
 
 #: An integer dtype of each width, to compare bits where NaN differs from NaN.
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -32,14 +33,7 @@ _MOST_NUMBERS = 1 << 16
 #: More different warnings than anybody reads.
 _MOST_WARNINGS = 20
 # Bound before any subject is imported: one that replaces a function of torch must not falsify what is measured of it.
-_tensor, _softmax, _ones_like, _as_tensor, _equal = (
-    torch.tensor,
-    torch.softmax,
-    torch.ones_like,
-    torch.as_tensor,
-    torch.equal,
-)
-_one_hot, _grad = torch.nn.functional.one_hot, torch.autograd.grad
+_tensor, _ones_like, _equal, _grad = torch.tensor, torch.ones_like, torch.equal, torch.autograd.grad
 #: The weight of every class of a second instance, which is to take over the first one's.
 _OTHER_WEIGHT = 0.25
 
@@ -66,6 +60,8 @@ class Caller:
         self.convention = convention
         self.device = device
         self._settle = settle
+        # A member of an enumeration is known by its name in a convention, which travels through JSON.
+        self._reductions = reduction_enum(subject, convention)
         self._copies = convention.kind == "instance" and not _holds_compiled_code(subject)
 
     def inputs(self, case: Case) -> Inputs:
@@ -76,12 +72,7 @@ class Caller:
             labels = self._exact(case.target, dtype)
         else:
             labels = _tensor(case.target, dtype=torch.int64, device=self.device)
-            if self.convention.labels in ("one_hot", "one_hot_integer"):
-                labels = _one_hot(labels, case.classes)
-                if self.convention.labels == "one_hot":
-                    labels = labels.to(dtype)
-            elif self.convention.labels == "index_column":
-                labels = labels[:, None]
+            labels = formed(labels, self.convention.labels, case.classes, dtype)
         return Inputs(logits, labels, None if case.weight is None else self._exact(case.weight, dtype))
 
     def _exact(self, values: Any, dtype: torch.dtype) -> torch.Tensor:
@@ -94,7 +85,10 @@ class Caller:
         An instance is deep-copied for the same reason, where it can be and no compiled code would be lost.
         """
         if self.convention.kind in ("class", "factory"):
-            return self._placed(self.subject(**self._settings("constructor", case, weight, manner)))
+            made = self._placed(self.subject(**self._settings("constructor", case, weight, manner)))
+            for name, value in self._settings("attribute", case, weight).items():
+                _assign(made, name, value)
+            return made
         if self._copies:
             try:
                 return self._placed(copy.deepcopy(self.subject))
@@ -107,12 +101,16 @@ class Caller:
         return made.to(self.device) if moves else made
 
     def call(self, made: Callable[..., Any], case: Case, inputs: Inputs, manner: Manner = PLAIN) -> Any:
-        """What the subject returns, as it stands."""
+        """What the subject returns, as it stands.
+
+        Raises:
+            Refused: for a shape that is not the one shape of data that the subject takes.
+        """
         convention = self.convention
-        logits = inputs.logits
-        if convention.inputs == "probabilities":
-            logits = _softmax(logits, dim=1 if logits.dim() > 1 else 0)
-        data = [(convention.logits_name, logits), (convention.labels_name, inputs.labels)]
+        if manner.shape is not None and convention.layout != "rows":
+            raise Refused("it takes data of one shape only")
+        logits, labels = presented(inputs.logits, inputs.labels, convention)
+        data = [(convention.logits_name, logits), (convention.labels_name, labels)]
         if convention.order == "labels_first":
             data.reverse()
         positional = [value for keyword, value in data if keyword is None]
@@ -123,7 +121,9 @@ class Caller:
         finally:
             self._settle()
 
-    def _settings(self, where: str, case: Case, weight: torch.Tensor | None, manner: Manner = PLAIN) -> dict[str, Any]:
+    def _settings(
+        self, where: Where, case: Case, weight: torch.Tensor | None, manner: Manner = PLAIN
+    ) -> dict[str, Any]:
         settings = {}
         for p in self.convention.parameters:
             if p.where == where:
@@ -131,7 +131,8 @@ class Caller:
                 value = manner.reduction if named else self._setting(p, case, weight)
                 if value is not _DEFAULT:
                     settings[p.subject_name] = value
-        for name, value in self.convention.init if where == "constructor" else self.convention.call:
+        always = {"constructor": self.convention.init, "call": self.convention.call}
+        for name, value in always.get(where, ()):
             settings[name] = self._override(name, value, case)
         return settings
 
@@ -147,9 +148,11 @@ class Caller:
             case "num_classes":
                 return case.classes
             case "epsilon":
-                if self.convention.epsilon_form == "list":
+                form = self.convention.epsilon_form
+                if form == "list":
                     return list(spec.epsilon)
-                return spec.epsilon[0] if spec.epsilon else 0.0
+                first = spec.epsilon[0] if spec.epsilon else 0.0
+                return self._exact([first], torch_dtype(case.format)) if form == "tensor" else first
             case "terms":
                 return len(spec.epsilon)
             case "gamma":
@@ -158,7 +161,8 @@ class Caller:
                 # Without a factor in the spec there is nothing to ask for, and the subject's own default stands.
                 return _DEFAULT if spec.alpha is None else spec.alpha
             case "reduction":
-                return self.convention.reduction_value(spec.reduction)
+                value = self.convention.reduction_value(spec.reduction)
+                return value if self._reductions is None else self._reductions[value]
             case "weight":
                 if weight is not None:
                     return weight
@@ -190,7 +194,7 @@ class Caller:
             warnings.simplefilter("always")
             observation = self._observe(case, inputs, manner, gradient=gradient and not refused, twice=twice)
         if refused and observation.ok:
-            observation = replace(observation, gradient_reason="it does not accept logits that require a gradient")
+            observation = replace(observation, gradient_reason=_NO_GRADIENT)
         texts = dict.fromkeys(first_line(text_of(w.message)) for w in seen)
         return replace(observation, warnings=tuple(texts)[:_MOST_WARNINGS]) if texts else observation
 
@@ -243,8 +247,10 @@ class Caller:
     def _run(
         self, made: Callable[..., Any], case: Case, leaf: torch.Tensor | None, given: Inputs, manner: Manner
     ) -> _Run:
+        require_told(given.logits, self.convention.inputs)
         with surroundings(manner, self.device):
-            run = _Run.of(self.call(made, case, given, manner), self.convention.result_path)
+            raw = self.call(made, case, given, manner)
+        run = _Run.of(raw, self.convention, case)
         if leaf is None or run.value is None:
             return run.kept()
         return run.differentiated(leaf, curvature=manner.curvature)
@@ -309,15 +315,19 @@ class _Run(NamedTuple):
     curvature: torch.Tensor | None = None
 
     @classmethod
-    def of(cls, raw: Any, path: int | str | None) -> _Run:
-        value = tensor_at(raw, path)
+    def of(cls, raw: Any, convention: Convention, case: Case) -> _Run:
+        value = tensor_at(raw, convention.result_path)
         if value is None:
             return cls(None, error=f"returned {described(raw)}, no numbers")
         if value.is_complex():
             return cls(None, error=f"returned {_dtype_name(value.dtype)} numbers, which are no losses")
         if value.numel() > _MOST_NUMBERS:
             return cls(None, error=f"returned {value.numel()} numbers of shape {tuple(value.shape)}, which is no loss")
-        return cls(value)
+        if is_number(raw, convention.result_path):
+            # A Python number is one of binary64, whatever it was computed in.
+            narrow = value.to(torch_dtype(case.format))
+            value = narrow if _equal(narrow.to(value), value) else value
+        return cls(brought_back(value, convention, len(case.logits), case.classes))
 
     def kept(self) -> _Run:
         """The same with a copy of the value, which a second call cannot change."""
@@ -346,6 +356,17 @@ class _Run(NamedTuple):
 
 
 _DEFAULT = object()
+_NO_GRADIENT = "it takes no logits that require a gradient, or returns a number that has none"
+
+
+def _assign(made: Any, name: str, value: float) -> None:
+    """Set an attribute, in place where it is a parameter or a buffer."""
+    held = getattr(made, name)
+    if isinstance(held, torch.Tensor):
+        with torch.no_grad():
+            held.fill_(value)
+    else:
+        setattr(made, name, value)
 
 
 def _dtype_name(dtype: torch.dtype) -> str:
@@ -355,63 +376,6 @@ def _dtype_name(dtype: torch.dtype) -> str:
 def torch_dtype(wanted: Format) -> torch.dtype:
     """The torch dtype of a format."""
     return getattr(torch, wanted.torch_name)  # type: ignore[no-any-return]
-
-
-def tensor_at(raw: Any, path: int | str | None) -> torch.Tensor | None:
-    """The numbers at ``path`` of a result as a tensor: a tensor, a numpy array or a Python number; None otherwise."""
-    if path is not None:
-        try:
-            raw = raw[path]
-        except (KeyError, IndexError, TypeError):
-            return None
-    if isinstance(raw, torch.Tensor):
-        return raw
-    if isinstance(raw, bool):
-        return None
-    if isinstance(raw, (int, float)):
-        return _tensor(float(raw), dtype=torch.float64)
-    if type(raw).__module__ == "numpy":
-        try:
-            return _as_tensor(raw)
-        except (TypeError, ValueError, RuntimeError):
-            return None
-    return None
-
-
-def find_tensor(raw: Any) -> int | str | None:
-    """Where the loss is in a tuple, list or dict: under ``loss``, else the first entry with numbers in it.
-
-    Raises:
-        LookupError: if there is none.
-    """
-    keys: list[Any]
-    if isinstance(raw, Mapping):
-        keys = [k for k in ("loss", *raw) if isinstance(k, str) and k in raw]
-    elif isinstance(raw, (tuple, list)):
-        keys = list(range(len(raw)))
-    else:
-        raise LookupError  # noqa: TRY004 -- the caller asks where, not of what type
-    for key in keys:
-        if tensor_at(raw, key) is not None:
-            return key  # type: ignore[no-any-return]
-    raise LookupError
-
-
-def described(raw: Any) -> str:
-    """A result that is no loss, in a few words."""
-    if raw is None:
-        return "None"
-    if inspect.isroutine(raw):
-        return "a function"
-    name = type(raw).__name__ or "object"
-    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
-
-
-def exit_status(error: SystemExit) -> int:
-    """The exit status that a ``SystemExit`` would give its process."""
-    if error.code is None:
-        return 0
-    return error.code if isinstance(error.code, int) else 1
 
 
 def _holds_compiled_code(subject: Any) -> bool:

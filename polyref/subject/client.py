@@ -19,11 +19,11 @@ from polyref.case import Case
 from polyref.errors import UsageError
 from polyref.subject import wire
 from polyref.subject.child import Child, ChildGone
-from polyref.subject.convention import Attempt, Convention, NoConvention, ReturnsNothing
+from polyref.subject.convention import Attempt, Convention, NoConvention, NotJudged, ReturnsNothing
 from polyref.subject.load import Source, parse_target
 from polyref.subject.manner import PLAIN, Manner
 from polyref.subject.observation import Observation
-from polyref.subject.overrides import portable
+from polyref.subject.overrides import FOUND_OUT, Forms, portable
 from polyref.subject.runner import Death, Exhausted
 from polyref.subject.said import first_line
 
@@ -76,7 +76,14 @@ class Subject:
     """
 
     def __init__(
-        self, target: str, init: Mapping[str, Any], call: Mapping[str, Any], limits: Limits, device: str
+        self,
+        target: str,
+        init: Mapping[str, Any],
+        call: Mapping[str, Any],
+        limits: Limits,
+        *,
+        device: str,
+        forms: Forms,
     ) -> None:
         parsed = parse_target(target)
         if in_worker():
@@ -99,6 +106,7 @@ class Subject:
             # The directory of a running script or test may be on the parent's path only.
             "path": [p for p in sys.path if p],
             "device": device,
+            "forms": forms.given,
             "convention": None,
         }
         self._log = tempfile.TemporaryFile(prefix="polyref-")  # noqa: SIM115 -- closed by the finalizer
@@ -121,6 +129,7 @@ class Subject:
         limits: Limits = DEFAULT_LIMITS,
         *,
         device: str = "cpu",
+        forms: Forms = FOUND_OUT,
     ) -> Subject:
         """Load a target in a child process and find out how it is called.
 
@@ -131,13 +140,15 @@ class Subject:
             call: overrides of call arguments.
             limits: what the subject may use.
             device: the torch device that inputs are put on and modules are moved to.
+            forms: the forms of the data, where they are not to be found out.
 
         Raises:
             UsageError: if the target is malformed, cannot be found or cannot be imported.
             NoConvention: if no way of calling it works.
             ReturnsNothing: if every call that went through returned None.
+            NotJudged: if what it returns is no loss.
         """
-        return cls(target, init or {}, call or {}, limits, device)
+        return cls(target, init or {}, call or {}, limits, device=device, forms=forms)
 
     def observe(self, case: Case, *, gradient: bool = True, twice: bool = False, manner: Manner = PLAIN) -> Observation:
         """Run one case.
@@ -282,6 +293,8 @@ class Subject:
             raise ReturnsNothing(message, Convention.from_json(reply["convention"]))
         if reply["kind"] == "convention":
             raise NoConvention(message, tuple(Attempt(*a) for a in reply["attempts"]))
+        if reply["kind"] == "not judged":
+            raise NotJudged(message)
         raise UsageError(message)
 
     def _last_words(self) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal, NamedTuple, cast
 
 from polyref.case import Case
-from polyref.errors import PolyrefError, UsageError
+from polyref.errors import NothingMeasured, PolyrefError, UsageError
 from polyref.spec import Reduction
 
 #: polyref's names of what a subject may be told, in the order in which they are tried and shown.
@@ -28,10 +28,15 @@ PARAMETERS = (
 
 Kind = Literal["class", "function", "factory", "instance"]
 Order = Literal["logits_first", "labels_first"]
-LabelForm = Literal["index", "one_hot", "one_hot_integer", "index_column"]
-Inputs = Literal["logits", "probabilities"]
+LabelForm = Literal["index", "one_hot", "one_hot_integer", "index_column", "one_hot_bool", "index_int32"]
+Inputs = Literal["logits", "probabilities", "sigmoid_probabilities", "log_probabilities"]
+Layout = Literal["rows", "images", "images_last", "flat", "flat_column"]
 Result = Literal["per_sample", "column", "scalar", "elements", "nothing"]
-Where = Literal["constructor", "call"]
+Where = Literal["constructor", "call", "attribute"]
+EpsilonForm = Literal["scalar", "list", "tensor"]
+
+#: The inputs that are rounded once before the subject sees them, so that it can be no better than they are.
+PROBABILITIES: tuple[Inputs, ...] = ("probabilities", "sigmoid_probabilities")
 
 #: Stands for a parameter that is not passed, in :meth:`Convention.render`.
 LEFT_OUT: Final = object()
@@ -48,6 +53,22 @@ _LABELS: dict[LabelForm, str] = {
     "one_hot": "one_hot_labels",
     "one_hot_integer": "one_hot_integer_labels",
     "index_column": "labels[:, None]",
+    "one_hot_bool": "one_hot_bool_labels",
+    "index_int32": "int32_labels",
+}
+_INPUTS: dict[Inputs, str] = {
+    "logits": "logits",
+    "probabilities": "softmax(logits)",
+    "sigmoid_probabilities": "sigmoid(logits)",
+    "log_probabilities": "log_softmax(logits)",
+}
+#: What is done to an argument, and the shapes of a loss for each row and for each element.
+_LAYOUTS: dict[Layout, tuple[str, str, str]] = {
+    "rows": ("", "(N,)", "(N, C)"),
+    "images": ("[..., None, None]", "(N, 1, 1)", "(N, C, 1, 1)"),
+    "images_last": ("[:, None, None]", "(N, 1, 1)", "(N, 1, 1, C)"),
+    "flat": (".flatten()", "(N,)", "(N*C,)"),
+    "flat_column": (".flatten()[:, None]", "(N,)", "(N*C, 1)"),
 }
 
 
@@ -90,6 +111,10 @@ class NoConvention(UsageError):
         self.attempts = attempts
 
 
+class NotJudged(NothingMeasured):
+    """The target can be called, and what it returns is no loss that polyref can judge; the message says what it is."""
+
+
 class ReturnsNothing(UsageError):
     """The target can be called, and every call returned None; ``convention`` says how it is called."""
 
@@ -110,21 +135,28 @@ class Convention:
         labels_name: the same for the labels.
         labels: the form in which index targets are handed over.
         soft: whether rows of probabilities are accepted as labels too.
-        inputs: whether it takes logits or probabilities; then it gets torch.softmax of the logits.
+        inputs: what it takes of the logits: themselves, their softmax, their sigmoid or their log_softmax.
+        layout: the shape of the data: rows (N, C); images (N, C, 1, 1), or with the classes last; every element of the
+            rows as a loss of two classes by itself, (N*C,) or (N*C, 1), with one-hot labels.
         parameters: what it accepted, in the order of :data:`PARAMETERS`.
-        epsilon_form: whether epsilon is one number or a list of N; None where it cannot be given.
+        epsilon_form: whether epsilon is one number, a list of N or a tensor of one; None where it cannot be given.
         reductions: the reductions that can be asked for, of none, sum and mean. Where there is no parameter for it,
             the one that it does.
         reduction_values: what the subject's parameter is set to for each of them, if there is a parameter.
         result: the form of the unreduced result where there is one, else scalar.
-        result_path: the index or key of the loss in a tuple or dict that is returned, None for a bare result.
+        result_path: the index or key of the loss in a tuple or dict that is returned, a name after a dot for an
+            attribute, None for a bare result.
+        negated: whether it returns the loss with its sign turned, to be maximised; it is judged with the sign turned
+            back.
         formats: the names of the formats that it accepts, widest first.
         differentiable: whether it accepts logits that require a gradient.
         classes: the one number of classes that it works with, None for any.
-        init: overrides of constructor arguments.
-        call: overrides of call arguments.
+        init: constructor arguments that are always passed: overrides, and a switch that the probe turned.
+        call: the same for the call.
         fixed: parameters (polyref's names) that cannot be varied but whose values are known: from the overrides, or
             from the attributes of an instance.
+        left: the parameters that stay at their defaults, which nothing is tested of: (the subject's name, default).
+        notes: what else was noticed, in a person's words.
         attempts: what was tried, in order.
     """
 
@@ -136,18 +168,22 @@ class Convention:
     labels: LabelForm = "index"
     soft: bool = False
     inputs: Inputs = "logits"
+    layout: Layout = "rows"
     parameters: tuple[Parameter, ...] = ()
-    epsilon_form: Literal["scalar", "list"] | None = None
+    epsilon_form: EpsilonForm | None = None
     reductions: tuple[str, ...] = ()
     reduction_values: tuple[tuple[str, Any], ...] = ()
     result: Result = "scalar"
     result_path: int | str | None = None
+    negated: bool = False
     formats: tuple[str, ...] = ()
     differentiable: bool = True
     classes: int | None = None
     init: tuple[tuple[str, Any], ...] = ()
     call: tuple[tuple[str, Any], ...] = ()
     fixed: tuple[tuple[str, Any], ...] = ()
+    left: tuple[tuple[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
     attempts: tuple[Attempt, ...] = ()
 
     def parameter(self, name: str) -> Parameter | None:
@@ -189,7 +225,7 @@ class Convention:
             return f"it works with {self.classes} classes only, and the case has {case.classes}"
         if _askable(spec.reduction) not in self.reductions:
             return f"reduction {str(spec.reduction)!r} cannot be asked for, only {', '.join(self.reductions) or 'none'}"
-        if len(spec.epsilon) > 1 and self.epsilon_form == "scalar":
+        if len(spec.epsilon) > 1 and self.epsilon_form in ("scalar", "tensor"):
             return f"it takes one epsilon, and the spec has {len(spec.epsilon)}"
         if case.weight is not None and not self.can("weight"):
             return "it takes no class weights"
@@ -198,7 +234,7 @@ class Convention:
                 return "it takes no soft labels"
             if not all(case.format.contains(q) for row in case.target if isinstance(row, tuple) for q in row):
                 return f"a soft label is no number of {case.format.name}"
-        elif self.labels in ("one_hot", "one_hot_integer") and any(case.ignored(i) for i in range(len(case.target))):
+        elif self.labels.startswith("one_hot") and any(case.ignored(i) for i in range(len(case.target))):
             return "it takes one-hot labels, which cannot say that a row is ignored"
         return None
 
@@ -229,8 +265,10 @@ class Convention:
         values: dict[str, Any] = {"num_classes": Code("C" if self.classes is None else str(self.classes))}
         if self.reduction_values:
             values["reduction"] = self.reduction_values[0][1]
-        path = "" if self.result_path is None else f"[{self.result_path!r}]".replace("'", '"')
-        return f"{self.render(values)}{path} → {_SHAPES[self.result]}"
+        _, rows, elements = _LAYOUTS[self.layout]
+        shape = {"per_sample": rows, "elements": elements}.get(self.result, _SHAPES[self.result])
+        sign = "-" if self.negated else ""
+        return f"{sign}{self.render(values)}{path_text(self.result_path)} → {shape}"
 
     def render(self, values: Mapping[str, Any]) -> str:
         """The call as text.
@@ -239,8 +277,8 @@ class Convention:
             values: what parameters (polyref's names) are set to; :data:`LEFT_OUT` for one that is not passed. One that
                 is not among them is shown as ``…``.
         """
-        inputs = "logits" if self.inputs == "logits" else "softmax(logits)"
-        data = [(self.logits_name, inputs), (self.labels_name, _LABELS[self.labels])]
+        shaped, *_ = _LAYOUTS[self.layout]
+        data = [(self.logits_name, _INPUTS[self.inputs] + shaped), (self.labels_name, _LABELS[self.labels] + shaped)]
         if self.order == "labels_first":
             data.reverse()
         arguments = [
@@ -255,7 +293,9 @@ class Convention:
         if self.kind not in ("class", "factory"):
             return self.name
         constructor = [*self._told("constructor", values), *(f"{k}={_literal(v)}" for k, v in self.init)]
-        return f"{self.name}({', '.join(constructor)})"
+        made = f"{self.name}({', '.join(constructor)})"
+        attributes = ", ".join(self._told("attribute", values))
+        return f"({made} with .{attributes})" if attributes else made
 
     def _told(self, where: Where, values: Mapping[str, Any]) -> Iterator[str]:
         for p in self.parameters:
@@ -288,6 +328,13 @@ class Convention:
             )
         except (KeyError, TypeError) as e:
             raise UsageError(f"this is no convention document: {type(e).__name__}: {e}") from e
+
+
+def path_text(path: int | str | None) -> str:
+    """Where the loss is in a result, as the code that gets at it."""
+    if path is None:
+        return ""
+    return path if isinstance(path, str) and path.startswith(".") else f"[{_literal(path)}]"
 
 
 class Code(str):

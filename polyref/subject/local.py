@@ -15,6 +15,7 @@ from polyref.subject.convention import Convention
 from polyref.subject.load import Source, source_of
 from polyref.subject.manner import PLAIN, Manner
 from polyref.subject.observation import Observation
+from polyref.subject.overrides import FOUND_OUT, Forms
 from polyref.subject.probe import probe
 
 
@@ -27,12 +28,14 @@ class LocalSubject:
         convention: how it is called; found by the probe if it is not given.
         init: overrides of constructor arguments, for the probe.
         call: overrides of call arguments, for the probe.
+        forms: the forms of the data, for the probe, where they are not to be found out.
         device: the torch device of the inputs; modules are moved there.
         settle: called after every call of the subject, before its result is read.
 
     Raises:
         NoConvention: if the probe finds no way to call it.
         ReturnsNothing: if it returns None.
+        NotJudged: if what it returns is no loss.
     """
 
     # In this process there is nobody who could tell of them.
@@ -48,13 +51,14 @@ class LocalSubject:
         convention: Convention | None = None,
         init: Mapping[str, Any] | None = None,
         call: Mapping[str, Any] | None = None,
+        forms: Forms = FOUND_OUT,
         device: str = "cpu",
         settle: Callable[[], object] = lambda: None,
     ) -> None:
         self.name = name if name is not None else _name_of(subject)
         self.source: Source = source_of(subject)
         if convention is None:
-            convention = probe(subject, self.name, init=init, call=call, device=device)
+            convention = probe(subject, self.name, init=init, call=call, forms=forms, device=device)
         self.convention = convention
         self._caller = Caller(subject, convention, device=device, settle=settle)
         self._device = device

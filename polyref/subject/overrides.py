@@ -1,14 +1,54 @@
-"""``--init k=v`` and ``--call k=v``: from texts to values, and what values there may be."""
+"""What a user says about the call: values by ``--init k=v`` and ``--call k=v``, and the forms of the data."""
 
 from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, get_args
 
 from polyref.errors import UsageError
-from polyref.subject.convention import frozen_value
+from polyref.subject.convention import Inputs, LabelForm, Order, frozen_value
+
+
+@dataclass(frozen=True)
+class Forms:
+    """The forms of the data that the probe is told, None for what it is to find out.
+
+    Attributes:
+        labels: the form of the labels.
+        inputs: what is handed over of the logits.
+        order: which comes first.
+
+    Raises:
+        UsageError: for a form that there is not.
+    """
+
+    labels: LabelForm | None = None
+    inputs: Inputs | None = None
+    order: Order | None = None
+
+    def __post_init__(self) -> None:
+        known = {"labels": get_args(LabelForm), "inputs": get_args(Inputs), "order": get_args(Order)}
+        for name, value in self.given.items():
+            if value not in known[name]:
+                raise UsageError(f"{name} {value!r} is not known: choose one of {', '.join(known[name])}")
+
+    @property
+    def given(self) -> dict[str, str]:
+        """What the probe is told, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def options(self) -> Iterator[str]:
+        """The same as words of a command line."""
+        for name, value in self.given.items():
+            yield from (f"--{_OPTIONS.get(name, name)}", value)
+
+
+#: Nothing is told, and all is found out.
+FOUND_OUT = Forms()
+_OPTIONS = {"inputs": "input"}
 
 
 def parse_overrides(items: Iterable[str], what: str = "--init") -> dict[str, Any]:

@@ -1,43 +1,31 @@
 """What a signature promises: which of a subject's parameters could be which of polyref's.
 
-Names are the ones counted over published code (design section 6). A promise is only kept by a call: the probe tries
-every parameter before it is offered.
+A promise is only kept by a call: the probe tries every parameter before it is offered.
 """
 
 from __future__ import annotations
 
+import enum
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from polyref.subject.convention import PARAMETERS, Order, frozen_value
+import torch
 
-#: polyref's name -> the names in use, lower case, the most telling first.
-SYNONYMS: dict[str, tuple[str, ...]] = {
-    "num_classes": (
-        *("num_classes", "class_number", "n_classes", "nb_classes", "classes"),
-        *("num_class", "class_num", "n_class", "number_of_classes", "num_labels", "nclasses"),
-    ),
-    "epsilon": (
-        *("epsilon", "eps", "eps1", "poly_alpha", "poly_epsilon", "poly_eps", "epsilon1", "epsilon_1", "eps_1"),
-        *("poly1_epsilon", "epsilons", "eps_list", "epsilon_list", "poly_epsilons"),
-    ),
-    "terms": ("n", "n_terms", "num_terms", "terms", "order", "poly_n"),
-    "gamma": ("gamma", "focal_gamma"),
-    "alpha": ("alpha", "focal_alpha"),
-    "reduction": ("reduction", "size_average", "reduce"),
-    "weight": ("weight", "weights", "class_weight", "class_weights", "ce_weight", "cls_weight"),
-    "smoothing": ("label_smoothing", "smoothing"),
-    "ignore_index": ("ignore_index", "ignore_label"),
-}
-_LOGITS = (
-    *("logits", "logit", "x", "input", "inputs", "pred", "preds", "prediction", "predictions", "y_pred", "output"),
-    *("outputs", "y_hat", "yhat", "score", "scores", "prob", "probs", "probabilities", "input_", "logits_", "z"),
+from polyref.subject.convention import PARAMETERS, Convention, EpsilonForm, Order, Where, frozen_value
+from polyref.subject.names import (
+    ACTIVATIONS,
+    EITHER,
+    FLAGS,
+    LABELS,
+    LOGITS,
+    REDUCING,
+    REDUCTION_WORDS,
+    SPREADING,
+    SPREADING_NAMES,
+    SYNONYMS,
 )
-_LABELS = (
-    *("labels", "label", "y", "target", "targets", "y_true", "gt", "truth", "true", "ground_truth", "one_hot"),
-    *("onehot", "labels_onehot", "y_onehot", "target_", "labels_", "t", "q"),
-)
+
 #: A default this small is a guard against log(0), not a coefficient.
 _GUARD = 1e-3
 
@@ -53,10 +41,25 @@ def signature_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter] |
     forward = getattr(function, "forward", None)
     if callable(forward) and not inspect.isclass(function):
         function = forward
+    if isinstance(function, torch.jit.ScriptFunction | torch.ScriptMethod):
+        return _scripted(function)
     try:
         return dict(inspect.signature(function).parameters)
     except (TypeError, ValueError):
         return None
+
+
+def _scripted(function: Any) -> dict[str, inspect.Parameter]:
+    """The parameters of compiled code, from its schema."""
+    return {
+        a.name: inspect.Parameter(
+            a.name,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            default=a.default_value if a.has_default_value() else inspect.Parameter.empty,
+        )
+        for a in function.schema.arguments
+        if a.name != "self"
+    }
 
 
 def roles(
@@ -86,32 +89,44 @@ def _may_be(name: str, parameter: inspect.Parameter) -> bool:
         return not (isinstance(default, float) and 0 < default <= _GUARD)
     if name == "alpha":
         return isinstance(default, float)
+    if name == "reduction" and parameter.name.lower() not in ("reduction", "reduction_override"):
+        # reduce, average and the like are flags or words; a function of that name is something else.
+        return default is None or default is inspect.Parameter.empty or isinstance(default, bool | str)
     return True
 
 
-def takes_list(parameter: inspect.Parameter) -> bool:
-    """Whether an epsilon looks like the list of Poly-N: by its default, its annotation or its name."""
+def epsilon_forms(parameter: inspect.Parameter) -> tuple[EpsilonForm, ...]:
+    """The forms of epsilon to try; first the list of Poly-N if its default, its annotation or its name says so."""
     annotation = str(parameter.annotation).lower() if parameter.annotation is not inspect.Parameter.empty else ""
-    name = parameter.name.lower()
-    return (
+    listed = (
         isinstance(parameter.default, (list, tuple))
         or any(word in annotation for word in ("list", "sequence", "tuple", "iterable"))
-        or name.endswith(("s_list", "list", "epsilons"))
+        or parameter.name.lower().endswith(("list", "epsilons"))
     )
+    return ("list", "scalar", "tensor") if listed else ("scalar", "list", "tensor")
 
 
-def data_arguments(
-    parameters: Mapping[str, inspect.Parameter] | None,
-) -> tuple[Order | None, str | None, str | None] | None:
+class Data(NamedTuple):
     """Where logits and labels go, as far as the names tell.
 
-    Returns:
-        The order (None if the names do not tell) and the keywords for logits and labels, None where they go by
-        position; or None if the signature has no room for two arguments. With an order that the names do not tell,
-        keywords are those of the first and the second argument.
+    Attributes:
+        order: which comes first; None if the names do not tell.
+        logits: the parameter for the logits, None if the signature has no names. Where the order is not known it is
+            the first argument's.
+        labels: the same for the labels, and the second argument.
+        keywords: whether both must go by keyword.
     """
+
+    order: Order | None = None
+    logits: str | None = None
+    labels: str | None = None
+    keywords: bool = False
+
+
+def data_arguments(parameters: Mapping[str, inspect.Parameter] | None) -> Data | None:
+    """Where logits and labels go; None if the signature has no room for two arguments."""
     if parameters is None or any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters.values()):
-        return None, None, None
+        return Data()
     usable = [
         p
         for p in parameters.values()
@@ -119,31 +134,84 @@ def data_arguments(
     ]
     if len(usable) < 2:
         return None
-    logits = next((p for p in usable if p.name.lower() in _LOGITS), None)
-    labels = next((p for p in usable if p.name.lower() in _LABELS), None)
+    logits = next((p for p in usable if p.name.lower() in LOGITS), None)
+    labels = next((p for p in usable if p.name.lower() in LABELS and p is not logits), None)
+    named = logits is not None or labels is not None
     if logits is None:
-        logits = next((p for p in usable if p is not labels), None)
-        named = labels is not None
-    else:
-        named = True
-        labels = labels if labels is not None else next((p for p in usable if p is not logits), None)
+        logits = next(p for p in usable if p is not labels)
     if labels is None:
         labels = next(p for p in usable if p is not logits)
-    if logits is None:  # cannot happen with two usable ones; it tells the type checker
-        return None
     order: Order = "logits_first" if usable.index(logits) < usable.index(labels) else "labels_first"
-    leading = [p for p in parameters.values() if p.kind in _POSITIONAL][:2]
-    by_position = {p.name for p in leading} == {logits.name, labels.name}
-    return (
-        order if named else None,
-        None if by_position else logits.name,
-        None if by_position else labels.name,
-    )
+    leading = {p.name for p in [p for p in parameters.values() if p.kind in _POSITIONAL][:2]}
+    return Data(order if named else None, logits.name, labels.name, leading != {logits.name, labels.name})
 
 
 def _is_setting(parameter: inspect.Parameter) -> bool:
     """Whether a parameter of a call is a setting and not data."""
+    if isinstance(parameter.default, bool | str):
+        return True
     return any(_may_be(name, parameter) for name in PARAMETERS if name != "terms")
+
+
+def unfilled(
+    parameters: Mapping[str, inspect.Parameter], data: tuple[str | None, ...], taken: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """The parameters that must be given and that are neither data nor anything polyref has a value for."""
+    known = {p.name for _, p in roles(parameters, taken)} | set(data) | set(taken)
+    required = inspect.Parameter.empty
+    return tuple(
+        p.name
+        for p in parameters.values()
+        if p.default is required and p.kind in (*_NAMED, inspect.Parameter.POSITIONAL_ONLY) and p.name not in known
+    )
+
+
+def switches(
+    parameters: Mapping[str, inspect.Parameter], where: Where, taken: Mapping[str, Any]
+) -> Iterator[tuple[Where, str, Any]]:
+    """Settings other than the default that say what the inputs are: flags turned, and names of an activation."""
+    for p in parameters.values():
+        if p.kind not in _NAMED or p.name in taken:
+            continue
+        if p.name.lower() in FLAGS and isinstance(p.default, bool):
+            yield where, p.name, not p.default
+        elif p.name.lower() in ACTIVATIONS and (p.default is None or isinstance(p.default, str)):
+            yield from ((where, p.name, word) for word in ("softmax", "sigmoid") if word != p.default)
+
+
+def reduction_values(p: inspect.Parameter) -> dict[str, tuple[Any, ...]]:
+    """What a reduction parameter may be set to, for each reduction."""
+    kind = _enum_of(p)
+    if kind is not None:
+        spelled = {name.lower(): name for name in kind.__members__}
+        return {
+            r: tuple(spelled[w.lower()] for w in words if isinstance(w, str) and w.lower() in spelled)
+            for r, words in REDUCTION_WORDS.items()
+        }
+    name = p.name.lower()
+    if name in SPREADING_NAMES:
+        return SPREADING
+    if name == "reduce" and not isinstance(p.default, str):
+        return EITHER
+    is_word = name.startswith("reduction") or isinstance(p.default, str)
+    return REDUCTION_WORDS if is_word and not isinstance(p.default, bool) else REDUCING
+
+
+def _enum_of(p: inspect.Parameter) -> type[enum.Enum] | None:
+    kind = type(p.default) if isinstance(p.default, enum.Enum) else p.annotation
+    return kind if inspect.isclass(kind) and issubclass(kind, enum.Enum) else None
+
+
+def reduction_enum(subject: Any, convention: Convention) -> type[enum.Enum] | None:
+    """The enumeration that the subject's reduction parameter takes its values from, if it is one."""
+    parameter = convention.parameter("reduction")
+    if parameter is None:
+        return None
+    called = subject
+    if parameter.where == "call" and inspect.isclass(subject):
+        called = getattr(subject, "forward", subject.__call__)
+    found = (signature_of(called) or {}).get(parameter.subject_name)
+    return None if found is None else _enum_of(found)
 
 
 def default_of(parameter: inspect.Parameter) -> Any:
@@ -153,6 +221,8 @@ def default_of(parameter: inspect.Parameter) -> Any:
 
 def portable(value: Any) -> Any:
     """``value`` as a number, text, bool, None or a tuple of them; anything else as its text, cut to 80 characters."""
+    if isinstance(value, enum.Enum):
+        return value.name
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, (list, tuple)):
@@ -177,3 +247,14 @@ def known_attributes(instance: Any) -> Iterator[tuple[str, Any]]:
                 continue
             yield name, value
             break
+
+
+def left_alone(
+    parameters: Mapping[str, inspect.Parameter], convention: Convention, where: Where
+) -> Iterator[tuple[str, Any]]:
+    """The parameters with a default that a convention does not set, and their defaults."""
+    passed = {p.subject_name for p in convention.parameters if p.where == where}
+    passed |= {k for k, _ in (convention.init if where == "constructor" else convention.call)}
+    for p in parameters.values():
+        if p.kind in _NAMED and p.default is not inspect.Parameter.empty and p.name not in passed:
+            yield p.name, portable(p.default)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -16,13 +16,13 @@ import torch
 from polyref.case import Case
 from polyref.formats import BINARY32
 from polyref.spec import Spec
-from polyref.subject.call import Caller, described, find_tensor, handed_over, tensor_at
-from polyref.subject.convention import LEFT_OUT, Attempt, Code, Convention, LabelForm, Result
+from polyref.subject.call import Caller, handed_over
+from polyref.subject.convention import LEFT_OUT, Attempt, Code, Convention, Result, path_text
+from polyref.subject.forms import brought_back
+from polyref.subject.result import described, find_tensor, is_number, tensor_at
 from polyref.subject.said import one_line
 
 _isfinite = torch.isfinite  # as in :mod:`polyref.subject.call`
-#: The forms that labels are handed over in, in the order in which they are tried.
-LABEL_FORMS: tuple[LabelForm, ...] = ("index", "one_hot", "one_hot_integer", "index_column")
 
 
 def trial_case(classes: int = 4) -> Case:
@@ -34,12 +34,6 @@ def trial_case(classes: int = 4) -> Case:
     )
     target = tuple([0, classes - 1, min(1, classes - 1)][:rows])
     return Case(Spec(gamma=2.0), BINARY32, logits, target)
-
-
-def certain_case(classes: int) -> Case:
-    """The trial case with every target certain: each reasonable loss of it is next to nothing."""
-    base = trial_case(classes)
-    return replace(base, logits=tuple(tuple(30.0 if k == t else -30.0 for k in range(classes)) for t in base.target))
 
 
 def soft_case(classes: int) -> Case:
@@ -54,11 +48,33 @@ def soft_case(classes: int) -> Case:
 
 
 class Outcome(NamedTuple):
-    """A call that raised nothing: what kind of result, where it lies in what was returned, and the numbers."""
+    """A call that raised nothing.
+
+    Attributes:
+        kind: the form of the result.
+        path: where it lies in what was returned.
+        value: the numbers, brought back to rows; None for no result.
+        python_number: whether it was no tensor but a number.
+    """
 
     kind: Result
     path: int | str | None
     value: torch.Tensor | None
+    python_number: bool = False
+
+
+@dataclass(frozen=True)
+class Found:
+    """A call that went through, and whether it makes sense of certain predictions."""
+
+    convention: Convention
+    outcome: Outcome
+    sensible: bool = False
+
+    @property
+    def kept(self) -> Convention:
+        """The convention, with the form of the result in it."""
+        return replace(self.convention, result=self.outcome.kind, result_path=self.outcome.path)
 
 
 class Trials:
@@ -75,10 +91,20 @@ class Trials:
         self.device = device
         self.trying = trying
         self.attempts: list[Attempt] = []
+        self.wanted: dict[str, None] = {}
 
     def note(self, call: str, outcome: str) -> None:
         """Add a line to the list of attempts."""
         self.attempts.append(Attempt(call, outcome))
+
+    @property
+    def last(self) -> str:
+        """How the last attempt went."""
+        return self.attempts[-1].outcome if self.attempts else ""
+
+    def lacking(self, option: str, names: tuple[str, ...]) -> None:
+        """Take down arguments that must be given and that only the user can give."""
+        self.wanted |= dict.fromkeys(f"{option} {name}=value" for name in names)
 
     def make(self, convention: Convention, case: Case) -> Any:
         """The callable that takes the data, or None (and a note) if it cannot be made."""
@@ -117,7 +143,7 @@ class Trials:
                 warnings.simplefilter("ignore")
                 _, given = handed_over(caller.inputs(case), gradient=convention.differentiable)
                 raw = caller.call(caller.make(case, given.weight), case, given)
-            outcome, words = classified(raw, len(case.logits), case.classes)
+            outcome, words = classified(raw, convention, case)
         except (Exception, SystemExit) as e:
             if not quiet:
                 self.note(text, one_line(e))
@@ -132,30 +158,6 @@ def finite(outcome: Outcome) -> bool:
     return outcome.value is None or bool(_isfinite(outcome.value).all())
 
 
-def plausible(
-    trials: Trials, found: Convention, outcome: Outcome, orders: list[dict[str, Any]], case: Case
-) -> tuple[Convention, Outcome]:
-    """The best of the calls that run, where a wrong form of labels or a wrong order may run too.
-
-    The right one makes almost nothing of a certain prediction.
-    """
-    certain = certain_case(case.classes)
-    forms = LABEL_FORMS[LABEL_FORMS.index(found.labels) :]
-    sizes: list[tuple[float, Convention, Outcome]] = []
-    for candidate in (replace(found, labels=labels, **order) for labels in forms for order in orders):
-        first, last = trials.run(candidate, case, quiet=True), trials.run(candidate, certain, quiet=True)
-        if first is not None and last is not None and last.value is not None and finite(last):
-            sizes.append((float(last.value.abs().max()), candidate, first))
-    if len({size for size, _, _ in sizes}) < 2:
-        return found, outcome
-    best = min(sizes, key=lambda s: s[0])
-    worst = max(size for size, _, _ in sizes)
-    trials.note(
-        text_of(best[1], case), f"taken: a certain prediction costs {best[0]:.3g} here and {worst:.3g} otherwise"
-    )
-    return best[1], best[2]
-
-
 def text_of(convention: Convention, case: Case) -> str:
     """The call of ``case`` as text, with the values that are passed."""
     return convention.render(_values(convention, case))
@@ -165,7 +167,7 @@ def _values(convention: Convention, case: Case) -> dict[str, Any]:
     spec = case.spec
     return {
         "num_classes": case.classes,
-        "epsilon": spec.epsilon if convention.epsilon_form == "list" else (*spec.epsilon, 0.0)[0],
+        "epsilon": _epsilon_text(convention, spec.epsilon),
         "terms": len(spec.epsilon),
         "gamma": spec.gamma,
         "alpha": LEFT_OUT if spec.alpha is None else spec.alpha,
@@ -176,6 +178,11 @@ def _values(convention: Convention, case: Case) -> dict[str, Any]:
     }
 
 
+def _epsilon_text(convention: Convention, epsilon: tuple[float, ...]) -> Any:
+    first = (*epsilon, 0.0)[0]
+    return {"list": epsilon, "tensor": Code(f"tensor([{first!r}])")}.get(convention.epsilon_form or "", first)
+
+
 def _weight_text(convention: Convention, case: Case) -> Any:
     parameter = convention.parameter("weight")
     if case.weight is None and parameter is not None and not parameter.required:
@@ -183,8 +190,9 @@ def _weight_text(convention: Convention, case: Case) -> Any:
     return Code(f"tensor({list(case.weight) if case.weight is not None else [1.0] * case.classes})")
 
 
-def classified(raw: Any, rows: int, classes: int) -> tuple[Outcome | None, str]:
+def classified(raw: Any, convention: Convention, case: Case) -> tuple[Outcome | None, str]:
     """What kind of result ``raw`` is for a batch of this shape, and in words; None for one that is no loss."""
+    rows, classes = len(case.logits), case.classes
     if raw is None:
         return Outcome("nothing", None, None), "returned None"
     path: int | str | None = None
@@ -196,11 +204,13 @@ def classified(raw: Any, rows: int, classes: int) -> tuple[Outcome | None, str]:
             return None, f"returned {described(raw)}"
         value = tensor_at(raw, path)
     assert value is not None
-    value = value.detach()
-    shape = tuple(value.shape)
-    words = f"returned shape {shape}" if path is None else f"returned {described(raw)}, shape {shape} at [{path!r}]"
+    words = f"returned {described(raw)}, shape {tuple(value.shape)} at {path_text(path)}"
+    if path is None:
+        words = f"returned shape {tuple(value.shape)}"
     if not value.is_floating_point():
         return None, f"{words} of {str(value.dtype).removeprefix('torch.')}, which is no floating-point result"
+    value = brought_back(value.detach(), convention, rows, classes)
+    shape = tuple(value.shape)
     kind: Result
     if shape == (rows,):
         kind = "per_sample"
@@ -213,4 +223,4 @@ def classified(raw: Any, rows: int, classes: int) -> tuple[Outcome | None, str]:
     else:
         return None, f"{words} for {rows} rows of {classes} classes, which is no known form of a result"
     # A tensor on the meta device has no numbers, and says so here.
-    return Outcome(kind, path, value.to("cpu")), words
+    return Outcome(kind, path, value.to("cpu"), is_number(raw, path)), words

@@ -22,10 +22,11 @@ from typing import Any
 
 from polyref.errors import UsageError
 from polyref.subject import wire
-from polyref.subject.convention import Convention, NoConvention, ReturnsNothing
+from polyref.subject.convention import Convention, NoConvention, NotJudged, ReturnsNothing
 from polyref.subject.load import load, parse_target
 from polyref.subject.manner import PLAIN, Manner
 from polyref.subject.observation import Observation
+from polyref.subject.overrides import Forms
 from polyref.subject.said import one_line
 
 _PR_SET_PDEATHSIG = 1
@@ -165,11 +166,15 @@ def _opened(pipes: Pipes, request: dict[str, Any]) -> Any:
                 name,
                 init=request["init"],
                 call=request["call"],
+                forms=Forms(**request["forms"]),
                 device=device,
                 trying=trying,
             )
     except ReturnsNothing as e:
         pipes.send({"event": "refused", "kind": "nothing", "message": str(e), "convention": e.convention.to_json()})
+        return None
+    except NotJudged as e:
+        pipes.send({"event": "refused", "kind": "not judged", "message": str(e)})
         return None
     except NoConvention as e:
         pipes.send({"event": "refused", "kind": "convention", "message": str(e), "attempts": e.attempts})

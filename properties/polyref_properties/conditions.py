@@ -82,7 +82,7 @@ def needs_known_formula(_: Convention, dialect: Dialect) -> str | None:
 
 def needs_index_labels(convention: Convention, _: Dialect) -> str | None:
     """A subject that is given the number of the class."""
-    return None if convention.labels in ("index", "index_column") else "it takes one-hot labels"
+    return "it takes one-hot labels" if convention.labels.startswith("one_hot") else None
 
 
 def needs_soft_labels(convention: Convention, dialect: Dialect) -> str | None:

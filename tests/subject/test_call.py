@@ -9,8 +9,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from polyref.formats import BINARY32
 from polyref.subject import LocalSubject, Observation, Runner, Second, wire
-from subject import zoo
+from polyref.subject.manner import Manner
+from polyref.subject.result import tensor_at
+from subject import wild, zoo
 from subject.cases import PRINTED, case
 
 
@@ -42,7 +45,7 @@ def test_no_gradient_is_computed_unless_asked_for():
     ("name", "reason"),
     [
         ("detached", "cut off from the logits"),
-        ("python_number", "cut off from the logits"),
+        ("python_number", "returns a number that has none"),
         ("constant", "does not depend on the logits"),
     ],
 )
@@ -180,3 +183,61 @@ def test_a_local_subject_is_a_runner():
     assert runner.source.doc == "Index labels, nothing to choose."
     assert set(runner.environment()) >= {"torch", "python", "cpu_capability", "device"}
     assert LocalSubject(zoo.instance).name == "Buffered"
+
+
+# --- results and data of unusual forms -----------------------------------------------------------------------------
+
+
+def test_a_score_comes_with_its_sign_turned():
+    seen, loss = LocalSubject(wild.negated).observe(PRINTED), LocalSubject(wild.capital).observe(PRINTED)
+    assert (seen.value, seen.gradient) == (loss.value, loss.gradient)
+
+
+@pytest.mark.parametrize(("name", "path"), [("named_tuple", 1), ("data_class", ".loss")])
+def test_a_loss_among_other_results(name, path):
+    subject = LocalSubject(getattr(wild, name))
+    assert subject.convention.result_path == path
+    assert subject.observe(PRINTED).value == LocalSubject(wild.capital).observe(PRINTED).value
+    assert tensor_at(object(), path) is None
+
+
+def test_a_python_number_is_one_of_the_format_where_it_can_be():
+    subject = LocalSubject(wild.number)
+    mean = PRINTED.with_spec(reduction="mean")
+    assert subject.observe(mean).dtype == "binary64"
+    narrow = replace(mean, format=BINARY32, logits=((0.5, 0.25, 0.125), (1.0, 2.0, 3.0)))
+    assert subject.observe(narrow).dtype == "binary32"
+    assert tensor_at(True, None) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("one_logit", (2, 3)), ("segmentation", (2,)), ("segmentation_last", ())],
+)
+def test_results_of_other_shapes_are_brought_back_to_rows(name, shape):
+    subject = LocalSubject(getattr(wild, name))
+    reduction = subject.convention.reductions[0]
+    case = PRINTED.with_spec(reduction=reduction)
+    seen = subject.observe(case)
+    assert (seen.shape, len(seen.gradient), len(seen.gradient[0])) == (shape, 2, 3)
+    if name != "one_logit":
+        same = LocalSubject(wild.square_mean if shape == () else wild.eps1)
+        assert seen.value == pytest.approx(same.observe(case).value, rel=1e-14)
+    refused = subject.observe(case, manner=Manner(shape=(2, 1)))
+    assert (refused.refused, refused.error) == (True, "not asked: it takes data of one shape only")
+
+
+@pytest.mark.parametrize(("name", "margin"), [("probabilities", 800.0), ("binary_probabilities", 20.0)])
+def test_probabilities_of_too_few_digits_are_not_handed_over(name, margin):
+    subject = LocalSubject(getattr(wild, name))
+    assert subject.observe(PRINTED).ok
+    seen = subject.observe(replace(PRINTED, logits=((margin, 0.0, 0.0), (0.0, 0.0, 0.0))))
+    assert (seen.refused, seen.error) == (True, "not asked: its probabilities are rounded to too few digits")
+
+
+@pytest.mark.parametrize("name", ["int32_required", "bool_required", "scripted", "enumerated", "Learnable"])
+def test_every_form_has_a_gradient_and_leaves_its_inputs(name):
+    seen = LocalSubject(getattr(wild, name)).observe(PRINTED, twice=True)
+    assert seen.gradient is not None
+    assert seen.inputs_untouched
+    assert seen.second == Second(value_equal=True, gradient_equal=True)
