@@ -52,7 +52,7 @@ def audit(target: str, options: Options | None = None, *, quiet: bool = False) -
     with progress(target, quiet=quiet) as meter:
         meter.doing("loading")
         try:
-            subject = Subject.open(target, options.init, options.call, options.limits)
+            subject = Subject.open(target, options.init, options.call, options.limits, framework=options.framework)
         except ReturnsNothing as e:
             return records.nothing_returned(target, e, options, started, time.monotonic() - clock)
         with subject:
@@ -117,7 +117,7 @@ def _audited(target: str, runner: Runner, options: Options, meter: Meter, starte
     made = [records.with_kind(f, made) for f in made]
     examples = sum(f.examples for f in made) + sum(g.examples for g in grades if g.regime == "all")
     return doc.Document(
-        subject=records.subject(target, runner.name, runner.source),
+        subject=records.subject(target, runner.name, runner.source, runner.convention.framework),
         environment=records.environment(runner.environment()),
         settings=records.settings(options, formats, examples, time.monotonic() - clock, started),
         convention=records.convention(runner.convention),
@@ -159,6 +159,12 @@ def _notes(runner: Runner, dialect: Dialect, options: Options) -> Iterator[str]:
     smoothing = convention.default("smoothing")
     if isinstance(smoothing, int | float) and smoothing:
         yield f"Its label smoothing is {smoothing:g} by default; it was audited at 0."
+    environment = runner.environment()
+    if environment.get("subnormals") == "flushed":
+        yield (
+            f"{environment['framework']} makes zeros of subnormal results on this CPU, whatever the subject's code "
+            "says: what is found about numbers below the smallest normal one of a format is due to that."
+        )
     refused = [f.name for f in options.formats if f.name not in convention.formats]
     if refused:
         yield f"It does not accept {', '.join(refused)}: see what was tried."
@@ -183,7 +189,7 @@ def check_one(target: str, law_id: str, case_json: str, options: Options) -> Out
     if not isinstance(data, dict):
         raise UsageError("--case is no JSON object: copy it from the finding")
     case = Case.from_json(data)
-    with Subject.open(target, options.init, options.call, options.limits) as subject:
+    with Subject.open(target, options.init, options.call, options.limits, framework=options.framework) as subject:
         dialect = identify(subject)
         reason = objection(laws[law_id], subject.convention, dialect)
         if reason is not None:

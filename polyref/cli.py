@@ -43,6 +43,8 @@ Text = Annotated[str, Parameter(allow_leading_hyphen=True)]
 Numbers = Annotated[str | None, Parameter(allow_leading_hyphen=True)]
 Overrides = Annotated[tuple[str, ...], Parameter(consume_multiple=False, negative="", show_default=False)]
 Repeated = Annotated[tuple[str, ...], Parameter(consume_multiple=False, negative="", show_default=False)]
+#: As in polyref.subject.convention, which is loaded later.
+FrameworkName = Literal["torch", "tensorflow", "jax", "numpy"]
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 Whole = Annotated[int, Parameter(converter=_whole, allow_leading_hyphen=True)]
 
@@ -136,6 +138,7 @@ def audit(
     seed: Whole = 0,
     init: Overrides = (),
     call: Overrides = (),
+    framework: FrameworkName | None = None,
     timeout: float = 10.0,
     memory: float = 4.0,
 ) -> int:
@@ -161,6 +164,8 @@ def audit(
         name=value for the constructor, such as num_classes=10; may be given again.
     call
         name=value for the call; may be given again.
+    framework
+        Whose arrays the target takes; by default the one that its code names.
     timeout
         Seconds that one case may take.
     memory
@@ -186,6 +191,7 @@ def audit(
         init=parse_overrides(init, "--init"),
         call=parse_overrides(call, "--call"),
         limits=Limits(seconds_per_case=timeout, memory_bytes=int(memory * 2**30)),
+        framework=framework,
     )
     found = au.audit(target, options)
     if json is not None:
@@ -208,6 +214,7 @@ def check(
     case: str,
     init: Overrides = (),
     call: Overrides = (),
+    framework: FrameworkName | None = None,
 ) -> int:
     """Try one case of one law again: what the reproduce line of a finding does.
 
@@ -223,13 +230,16 @@ def check(
         name=value for the constructor; may be given again.
     call
         name=value for the call; may be given again.
+    framework
+        As for audit.
     """
     from polyref import audit as au  # noqa: PLC0415
     from polyref.report import terminal  # noqa: PLC0415
     from polyref.subject.overrides import parse_overrides  # noqa: PLC0415
     from polyref.verdict import Verdict  # noqa: PLC0415
 
-    options = au.Options(init=parse_overrides(init, "--init"), call=parse_overrides(call, "--call"))
+    given = (parse_overrides(init, "--init"), parse_overrides(call, "--call"))
+    options = au.Options(init=given[0], call=given[1], framework=framework)
     outcome = au.check_one(target, property, case, options)
     terminal.outcome_of_one(outcome, screen.Screen())
     return {Verdict.HOLDS: 0, Verdict.VIOLATED: 1}.get(outcome.verdict, NothingMeasured.exit_code)

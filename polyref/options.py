@@ -34,6 +34,7 @@ class Options:
         init: overrides of constructor arguments.
         call: overrides of call arguments.
         limits: what the subject may use.
+        framework: whose arrays it is given; None for the one that its code names.
     """
 
     formats: tuple[Format, ...] = AUDITED
@@ -42,6 +43,7 @@ class Options:
     init: Mapping[str, Any] = field(default_factory=dict)
     call: Mapping[str, Any] = field(default_factory=dict)
     limits: Limits = DEFAULT_LIMITS
+    framework: str | None = None
 
 
 @dataclass(frozen=True)

@@ -121,6 +121,8 @@ def _reproduce(target: str, law: Property, case: Case, options: Options) -> str:
 
 
 def _overrides(options: Options) -> Iterator[str]:
+    if options.framework is not None:
+        yield from ("--framework", options.framework)
     for option, overrides in (("--init", options.init), ("--call", options.call)):
         for name, value in overrides.items():
             yield from (option, f"{name}={value!r}")
@@ -171,12 +173,12 @@ def grades(runner: Runner, dialect: Dialect, fmt: Format, options: Options) -> l
     ]
 
 
-def subject(target: str, name: str, source: Source) -> doc.Subject:
+def subject(target: str, name: str, source: Source, framework: str) -> doc.Subject:
     file = source.file
     if file is not None:
         relative = os.path.relpath(file)
         file = file if relative.startswith("..") else relative
-    return doc.Subject(name=name, target=target, file=file, line=source.line, summary=source.doc, framework="torch")
+    return doc.Subject(name=name, target=target, file=file, line=source.line, summary=source.doc, framework=framework)
 
 
 def environment(child: Mapping[str, str]) -> doc.Environment:
@@ -193,6 +195,7 @@ def environment(child: Mapping[str, str]) -> doc.Environment:
         machine=" ".join(filter(None, (platform.machine(), child.get("cpu_capability")))),
         cpu_threads=int(threads) if threads else None,
         device=child.get("device_name", child.get("device", "cpu")),
+        framework=child.get("framework"),
     )
 
 
@@ -286,7 +289,7 @@ def nothing_returned(
         reproduce=shlex.join(["polyref", "audit", target, *_overrides(options)]),
     )
     return doc.Document(
-        subject=subject(target, target.rpartition(":")[2], Source()),
+        subject=subject(target, target.rpartition(":")[2], Source(), error.convention.framework),
         environment=environment({}),
         settings=settings(options, options.formats, 1, seconds, started),
         convention=convention(error.convention),

@@ -18,6 +18,8 @@ import torch
 from polyref.case import Case
 from polyref.formats import FORMATS, Format
 from polyref.subject.convention import Convention, Parameter
+from polyref.subject.frameworks import framework
+from polyref.subject.frameworks.base import Call
 from polyref.subject.handover import Inputs, Refused, arranged, curved, prepared, surroundings
 from polyref.subject.manner import PLAIN, Manner
 from polyref.subject.observation import Observation, Row, Second
@@ -44,6 +46,7 @@ class Caller:
         self.subject = subject
         self.convention = convention
         self.device = device
+        self.framework = framework(convention.framework)
         self._copies = convention.kind == "instance" and not _holds_compiled_code(subject)
 
     def inputs(self, case: Case) -> Inputs:
@@ -72,7 +75,8 @@ class Caller:
         An instance is deep-copied for the same reason, where it can be and no compiled code would be lost.
         """
         if self.convention.kind in ("class", "factory"):
-            return self._placed(self.subject(**self._settings("constructor", case, weight, manner)))
+            settings = self._settings("constructor", case, weight, manner)
+            return self._placed(self.framework.make(self.subject, settings))
         if self._copies:
             try:
                 return self._placed(copy.deepcopy(self.subject))
@@ -93,10 +97,12 @@ class Caller:
         data = [(convention.logits_name, logits), (convention.labels_name, inputs.labels)]
         if convention.order == "labels_first":
             data.reverse()
-        positional = [value for keyword, value in data if keyword is None]
+        positional = tuple(value for keyword, value in data if keyword is None)
         keywords = {keyword: value for keyword, value in data if keyword is not None}
         settings = self._settings("call", case, inputs.weight, manner)
-        return made(*positional, **keywords, **settings)
+        constructed = convention.kind in ("class", "factory")
+        constructor = self._settings("constructor", case, inputs.weight, manner) if constructed else None
+        return self.framework.run(Call(made, self.subject, constructor, positional, keywords | settings, logits))
 
     def _settings(self, where: str, case: Case, weight: torch.Tensor | None, manner: Manner = PLAIN) -> dict[str, Any]:
         settings = {}
@@ -165,12 +171,14 @@ class Caller:
             warnings.simplefilter("always")
             observation = self._observe(case, inputs, manner, gradient=gradient and not refused, twice=twice)
         if refused and observation.ok:
-            observation = replace(observation, gradient_reason="it does not accept logits that require a gradient")
+            reason = self.framework.no_gradient or "it does not accept logits that require a gradient"
+            observation = replace(observation, gradient_reason=reason)
         texts = dict.fromkeys(_first_line(str(w.message)) for w in seen)
         return replace(observation, warnings=tuple(texts)) if texts else observation
 
     def _observe(self, case: Case, inputs: Inputs, manner: Manner, *, gradient: bool, twice: bool) -> Observation:
         try:
+            self._require(manner)
             before = arranged(inputs, manner)
             leaf, given = handed_over(inputs, manner, gradient=gradient)
         except Refused as e:
@@ -198,6 +206,11 @@ class Caller:
             if twice and value is not None
             else None,
         )
+
+    def _require(self, manner: Manner) -> None:
+        objection = self.framework.objection(manner)
+        if objection is not None:
+            raise Refused(objection)
 
     def _made(self, case: Case, weight: torch.Tensor | None, manner: Manner) -> Any:
         """The subject, made and then made ready for the manner."""

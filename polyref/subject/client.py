@@ -18,6 +18,7 @@ from polyref.errors import UsageError
 from polyref.subject import wire
 from polyref.subject.child import Child, ChildGone
 from polyref.subject.convention import Attempt, Convention, NoConvention, ReturnsNothing, frozen_value
+from polyref.subject.frameworks import check_name
 from polyref.subject.load import Source, parse_target
 from polyref.subject.manner import PLAIN, Manner
 from polyref.subject.observation import Observation
@@ -65,7 +66,14 @@ class Subject:
     """
 
     def __init__(
-        self, target: str, init: Mapping[str, Any], call: Mapping[str, Any], limits: Limits, device: str
+        self,
+        target: str,
+        init: Mapping[str, Any],
+        call: Mapping[str, Any],
+        limits: Limits,
+        *,
+        device: str,
+        framework: str | None,
     ) -> None:
         parsed = parse_target(target)
         self.target = target
@@ -80,6 +88,7 @@ class Subject:
             # The directory of a running script or test may be on the parent's path only.
             "path": [p for p in sys.path if p],
             "device": device,
+            "framework": framework,
             "convention": None,
         }
         self._log = tempfile.TemporaryFile(prefix="polyref-")  # noqa: SIM115 -- closed by the finalizer
@@ -102,6 +111,7 @@ class Subject:
         limits: Limits = DEFAULT_LIMITS,
         *,
         device: str = "cpu",
+        framework: str | None = None,
     ) -> Subject:
         """Load a target in a child process and find out how it is called.
 
@@ -112,13 +122,16 @@ class Subject:
             call: overrides of call arguments.
             limits: what the subject may use.
             device: the torch device that inputs are put on and modules are moved to.
+            framework: whose arrays the subject is given; by default the one that its code names.
 
         Raises:
             UsageError: if the target is malformed, cannot be found or cannot be imported.
             NoConvention: if no way of calling it works.
             ReturnsNothing: if every call that went through returned None.
         """
-        return cls(target, init or {}, call or {}, limits, device)
+        if framework is not None:
+            check_name(framework)
+        return cls(target, init or {}, call or {}, limits, device=device, framework=framework)
 
     def observe(self, case: Case, *, gradient: bool = True, twice: bool = False, manner: Manner = PLAIN) -> Observation:
         """Run one case.

@@ -26,6 +26,7 @@ PARAMETERS = (
     "ignore_index",
 )
 
+FrameworkName = Literal["torch", "tensorflow", "jax", "numpy"]
 Kind = Literal["class", "function", "factory", "instance"]
 Order = Literal["logits_first", "labels_first"]
 LabelForm = Literal["index", "one_hot", "one_hot_integer", "index_column"]
@@ -126,6 +127,7 @@ class Convention:
         fixed: parameters (polyref's names) that cannot be varied but whose values are known: from the overrides, or
             from the attributes of an instance.
         attempts: what was tried, in order.
+        framework: whose arrays it takes.
     """
 
     name: str
@@ -149,6 +151,7 @@ class Convention:
     call: tuple[tuple[str, Any], ...] = ()
     fixed: tuple[tuple[str, Any], ...] = ()
     attempts: tuple[Attempt, ...] = ()
+    framework: FrameworkName = "torch"
 
     def parameter(self, name: str) -> Parameter | None:
         """The accepted parameter of polyref's name ``name``, or None."""

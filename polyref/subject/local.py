@@ -12,6 +12,7 @@ import torch
 from polyref.case import Case
 from polyref.subject.call import Caller
 from polyref.subject.convention import Convention
+from polyref.subject.frameworks import framework as adapter
 from polyref.subject.load import Source, source_of
 from polyref.subject.manner import PLAIN, Manner
 from polyref.subject.observation import Observation
@@ -28,6 +29,7 @@ class LocalSubject:
         init: overrides of constructor arguments, for the probe.
         call: overrides of call arguments, for the probe.
         device: the torch device of the inputs; modules are moved there.
+        framework: whose arrays it is given, for the probe; by default the one that its code names.
 
     Raises:
         NoConvention: if the probe finds no way to call it.
@@ -43,11 +45,12 @@ class LocalSubject:
         init: Mapping[str, Any] | None = None,
         call: Mapping[str, Any] | None = None,
         device: str = "cpu",
+        framework: str | None = None,
     ) -> None:
         self.name = name if name is not None else _name_of(subject)
         self.source: Source = source_of(subject)
         if convention is None:
-            convention = probe(subject, self.name, init=init, call=call, device=device)
+            convention = probe(subject, self.name, init=init, call=call, device=device, framework=framework)
         self.convention = convention
         self._caller = Caller(subject, convention, device=device)
         self._device = device
@@ -73,10 +76,15 @@ class LocalSubject:
 
     def environment(self) -> dict[str, str]:
         """Versions and machine properties of this process, as text."""
-        return environment(self._device)
+        return environment(self._device, self.convention.framework)
+
+    def seed(self, number: int) -> None:
+        """Seed the global random numbers that a subject may draw from."""
+        for name in {"torch", self.convention.framework}:
+            adapter(name).seed(number)
 
 
-def environment(device: str = "cpu") -> dict[str, str]:
+def environment(device: str = "cpu", framework: str = "torch") -> dict[str, str]:
     """Versions and machine properties of this process, as text: what can move a result by an ulp."""
     found = {
         "python": platform.python_version(),
@@ -91,6 +99,10 @@ def environment(device: str = "cpu") -> dict[str, str]:
     if device.startswith("cuda"):
         found["device_name"] = torch.cuda.get_device_name(device)
         found["cuda"] = str(torch.version.cuda)
+    if framework != "torch":
+        used = adapter(framework)
+        found["framework"] = f"{framework} {used.version()}"
+        found["subnormals"] = "flushed" if used.flushes_subnormals() else "kept"
     return found
 
 

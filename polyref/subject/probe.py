@@ -30,6 +30,8 @@ from polyref.subject.convention import (
     Where,
     frozen_value,
 )
+from polyref.subject.frameworks import framework as adapter
+from polyref.subject.frameworks.detect import candidates
 from polyref.subject.signature import (
     data_arguments,
     default_of,
@@ -56,6 +58,7 @@ def probe(
     init: Mapping[str, Any] | None = None,
     call: Mapping[str, Any] | None = None,
     device: str = "cpu",
+    framework: str | None = None,
     trying: Callable[[str], None] = lambda _: None,
 ) -> Convention:
     """Find out how ``subject`` is called.
@@ -66,6 +69,7 @@ def probe(
         init: overrides of constructor (or factory) arguments; those are passed always and not varied.
         call: overrides of call arguments.
         device: the torch device of the trials.
+        framework: whose arrays it is given; by default those that its code names are tried.
         trying: told the text of every trial before it is made.
 
     Returns:
@@ -77,6 +81,19 @@ def probe(
     """
     trials = Trials(subject, device=device, trying=trying)
     base = Convention(name, "function", init=_pairs(init), call=_pairs(call))
+    failed: NoConvention | None = None
+    for chosen in (framework,) if framework is not None else candidates(subject):
+        try:
+            return _probed(trials, _with_framework(base, chosen))
+        except NoConvention as e:
+            failed = failed or e
+    assert failed is not None
+    raise failed
+
+
+def _probed(trials: Trials, base: Convention) -> Convention:
+    """The convention under one framework."""
+    subject, name = trials.subject, base.name
     known = dict(known_attributes(subject)) if _kinds(subject) == ("instance",) else {}
     known |= {role: portable(v) for k, v in (*base.init, *base.call) if (role := role_named(k)) is not None}
     base = replace(base, fixed=tuple(known.items()))
@@ -108,10 +125,18 @@ def probe(
     raise NoConvention(_nothing_worked(name, trials), tuple(trials.attempts))
 
 
+def _with_framework(base: Convention, name: str) -> Convention:
+    """``base`` for a subject that takes the arrays of a framework."""
+    used = adapter(name)
+    return replace(base, framework=used.name, differentiable=used.no_gradient is None)
+
+
 def _kinds(subject: Any) -> tuple[Kind, ...]:
     if inspect.isclass(subject):
         return ("class",)
-    if inspect.isroutine(subject) or isinstance(subject, (functools.partial, torch.jit.ScriptFunction)):
+    # What jax.jit and tf.function make of a function is no function, but says which one it wraps.
+    function = inspect.unwrap(subject)
+    if inspect.isroutine(function) or isinstance(function, (functools.partial, torch.jit.ScriptFunction)):
         return ("function", "factory")
     return ("instance",)
 
@@ -210,7 +235,7 @@ def _with_required(base: Convention, signature: Mapping[str, inspect.Parameter],
         if name == "epsilon":
             forms = ("list", "scalar") if takes_list(p) else ("scalar", "list")
         elif name == "reduction":
-            reductions = tuple((("none", v),) for v in _reduction_candidates(p)["any"])
+            reductions = tuple((("none", v),) for v in _reduction_candidates(p, base.framework)["any"])
     for form in forms:
         for values in reductions:
             yield replace(base, parameters=_sorted(parameters), epsilon_form=form, reduction_values=values)
@@ -305,8 +330,11 @@ def _trial_of(name: str, case: Case) -> Case:
     return case
 
 
-def _reduction_candidates(p: inspect.Parameter) -> dict[str, tuple[Any, ...]]:
+def _reduction_candidates(p: inspect.Parameter, framework: str) -> dict[str, tuple[Any, ...]]:
     """What a reduction parameter may be set to, for each reduction; ``any`` for a call that must set it at all."""
+    if p.name.lower() == "reduction" and framework == "tensorflow":
+        means = ("sum_over_batch_size", "mean")  # Keras' own name first
+        return {"none": ("none", None), "sum": ("sum",), "mean": means, "any": ("none", *means, "sum")}
     if p.name.lower() == "reduction":
         return {"none": ("none", None), "sum": ("sum",), "mean": ("mean",), "any": ("none", "mean", "sum")}
     return {"none": (False,), "sum": (False,), "mean": (True,), "any": (False, True)}
@@ -317,10 +345,10 @@ def _with_reductions(trials: Trials, convention: Convention, case: Case, outcome
     offered = next((o for o in _offers(trials, convention, case) if o[0] == "reduction"), None)
     if parameter is not None:
         stands_in = inspect.Parameter(parameter.subject_name, inspect.Parameter.KEYWORD_ONLY)
-        candidates = _reduction_candidates(stands_in)
+        candidates = _reduction_candidates(stands_in, convention.framework)
         base = convention
     elif offered is not None:
-        candidates = _reduction_candidates(offered[2])
+        candidates = _reduction_candidates(offered[2], convention.framework)
         parameter = _parameter("reduction", offered[2], offered[1])
         base = replace(convention, parameters=_sorted([*convention.parameters, parameter]))
     else:

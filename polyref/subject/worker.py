@@ -103,15 +103,13 @@ def serve(pipes: Pipes) -> None:
     subject = _opened(pipes, wire.decode(first)["open"])
     if subject is None:
         return
-    import torch  # noqa: PLC0415 -- see _opened
-
     before, again = b"", 0
     for line in lines:
         request = wire.decode(line)
         case = wire.unpack_case(request["case"])
         # The same case draws the same numbers, if any, but for one that is asked twice in a row: chance is to be seen.
         before, again = line, again + 1 if line == before else 0
-        torch.default_generator.manual_seed(again)
+        subject.seed(again)
         manner = Manner.from_json(request["manner"]) if "manner" in request else PLAIN
         observation = subject.observe(case, gradient=request["gradient"], twice=request["twice"], manner=manner)
         if observation.error is not None and says_no_memory(observation.error):
@@ -146,6 +144,7 @@ def _opened(pipes: Pipes, request: dict[str, Any]) -> Any:
                 init=request["init"],
                 call=request["call"],
                 device=device,
+                framework=request["framework"],
                 trying=lambda text: pipes.send({"event": "trying", "call": text}),
             )
     except ReturnsNothing as e:
@@ -160,7 +159,7 @@ def _opened(pipes: Pipes, request: dict[str, Any]) -> Any:
             "event": "opened",
             "convention": convention.to_json(),
             "source": {"file": source.file, "line": source.line, "doc": source.doc},
-            "environment": environment(device),
+            "environment": environment(device, convention.framework),
         }
     )
     return LocalSubject(loaded.subject, name=name, convention=replace(convention, attempts=()), device=device)
