@@ -160,10 +160,10 @@ def _notes(runner: Runner, dialect: Dialect, options: Options) -> Iterator[str]:
     if isinstance(smoothing, int | float) and smoothing:
         yield f"Its label smoothing is {smoothing:g} by default; it was audited at 0."
     environment = runner.environment()
-    if environment.get("subnormals") == "flushed":
+    if environment.get("flushes"):
         yield (
-            f"{environment['framework']} makes zeros of subnormal results on this CPU, whatever the subject's code "
-            "says: what is found about numbers below the smallest normal one of a format is due to that."
+            f"{environment['framework']} makes zeros of subnormal results in {environment['flushes']} on this CPU, "
+            "whatever the subject's code says: the tolerance allows for that."
         )
     refused = [f.name for f in options.formats if f.name not in convention.formats]
     if refused:

@@ -45,6 +45,7 @@ Overrides = Annotated[tuple[str, ...], Parameter(consume_multiple=False, negativ
 Repeated = Annotated[tuple[str, ...], Parameter(consume_multiple=False, negative="", show_default=False)]
 #: As in polyref.subject.convention, which is loaded later.
 FrameworkName = Literal["torch", "tensorflow", "jax", "numpy"]
+Frameworks = Annotated[tuple[FrameworkName, ...], Parameter(consume_multiple=False, negative="")]
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 Whole = Annotated[int, Parameter(converter=_whole, allow_leading_hyphen=True)]
 
@@ -247,7 +248,11 @@ def check(
 
 @app.command
 def gallery(
-    *, out: Path = Path("reports/audit"), profile: Literal["quick", "default", "long"] = "default", jobs: Whole = 2
+    *,
+    out: Path = Path("reports/audit"),
+    profile: Literal["quick", "default", "long"] = "default",
+    jobs: Whole = 2,
+    framework: Frameworks = ("torch",),
 ) -> int:
     """Audit polyref.nn and the gallery of published implementations; documents and an index page.
 
@@ -261,10 +266,12 @@ def gallery(
         How much is tried.
     jobs
         How many audits run at once.
+    framework
+        Whose entries are audited; may be given again. polyref.nn goes with torch.
     """
     from polyref.gallery.run import run  # noqa: PLC0415
 
-    return run(out, profile=profile, jobs=jobs)
+    return run(out, profile=profile, jobs=jobs, frameworks=framework)
 
 
 @app.command

@@ -12,6 +12,7 @@ from polyref.spec import Weighting
 
 _NOTES = '"[Notes] PolyLoss: A Polynomial Expansion Perspective of Classification Loss Functions" (15 May 2022)'
 _CSDN = "the CSDN article on PolyLoss by hope_wisdom, its PyTorch half"
+_CSDN_TF = "the CSDN article on PolyLoss by hope_wisdom, its TensorFlow half"
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Entry:
         weighting: which parts its class weights multiply; None where it takes none.
         defects: the laws that it breaks.
         exit_code: what an audit of it ends with.
+        framework: what it is written in.
     """
 
     id: str
@@ -52,6 +54,7 @@ class Entry:
     weighting: Weighting | None
     defects: tuple[Defect, ...]
     exit_code: int
+    framework: str = "torch"
 
 
 _WEIGHT_BOTH = "weight the added term too: CE + weight[labels] * epsilon * (1 - pt)"

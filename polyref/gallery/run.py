@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from polyref.gallery import ENTRIES
 from polyref.report import document, files, html, terminal
 from polyref.report.progress import progress
 from polyref.report.screen import Screen
+from polyref.subject.frameworks import check_name
 
 #: (name of the files, target, laws that it is known to break): our own losses first, which break none.
 OURS = (
@@ -25,27 +26,35 @@ OURS = (
 )
 
 
-def targets() -> Iterator[tuple[str, str, frozenset[str]]]:
-    """(name of the files, target, laws that it is known to break)."""
-    for name, target in OURS:
+def targets(frameworks: Sequence[str] = ("torch",)) -> Iterator[tuple[str, str, frozenset[str]]]:
+    """(name of the files, target, laws that it is known to break) of what is written in one of the frameworks."""
+    for name, target in OURS if "torch" in frameworks else ():
         yield name, target, frozenset()
-    for entry in ENTRIES:
+    for entry in (e for e in ENTRIES if e.framework in frameworks):
         yield entry.id, entry.target, frozenset(d.property_id for d in entry.defects)
 
 
-def run(out: Path, *, profile: Profile = "default", jobs: int = 2) -> int:
+def run(out: Path, *, profile: Profile = "default", jobs: int = 2, frameworks: Sequence[str] = ("torch",)) -> int:
     """Audit everything, write the documents and an index page to ``out``, and print one table.
+
+    Args:
+        out: the folder.
+        profile: how much is tried.
+        jobs: how many audits run at once.
+        frameworks: whose entries are audited; polyref.nn is of torch.
 
     Returns:
         0 if every subject breaks exactly the laws on record, else 1.
 
     Raises:
-        UsageError: if the folder cannot be written, or ``jobs`` is below 1.
+        UsageError: if the folder cannot be written, ``jobs`` is below 1, or a framework is not installed.
     """
     if jobs < 1:
         raise UsageError(f"--jobs {jobs} is not allowed: give at least 1")
+    for name in frameworks:
+        check_name(name)
     files.make_folder(out)
-    chosen = list(targets())
+    chosen = list(targets(frameworks))
     with progress("gallery", total=len(chosen)) as meter:
         documents = []
         for found in _audited([target for _, target, _ in chosen], Options(profile=profile), jobs):

@@ -1,7 +1,7 @@
 """The TensorFlow functions of a CSDN article on PolyLoss, defects included.
 
-The article has them in the graphs of TensorFlow 1; under ``tf.compat.v1`` they run in graphs and eagerly alike. What the
-one-hot rows and constants are held in is float32 whatever the logits are.
+The article has them in the graphs of TensorFlow 1; they run in graphs and eagerly alike. One-hot rows and constants are
+held in float32, whatever the logits are held in.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ class Dialect:
         weighting: none (it takes no weights), both, ce_only, rescaled_p, or other.
         residual: the largest relative difference between subject and formula that was met, in the widest format.
         precision: the significant bits that it computes with, where they are fewer than those of its widest format.
+        flushes: names of the formats in which its framework makes zeros of subnormal results.
         notes: what else was noticed, in a person's words.
     """
 
@@ -36,6 +37,7 @@ class Dialect:
     weighting: str = "both"
     residual: float = 0.0
     precision: int | None = None
+    flushes: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
 
     def own(self, case: Case) -> Case:

@@ -79,7 +79,8 @@ def identify(runner: Runner) -> Dialect:
         fitted = replace(best, precision=BINARY32.precision, notes=(note,))
     if fitted.known:
         fitted = replace(fitted, formula=formula(fitted, convention), mean=_mean(runner, fitted))
-    return replace(fitted, spec=replace(fitted.spec, reduction=_default_reduction(convention)))
+    flushes = frozenset(filter(None, runner.environment().get("flushes", "").split(", ")))
+    return replace(fitted, spec=replace(fitted.spec, reduction=_default_reduction(convention)), flushes=flushes)
 
 
 def _best(candidates: Iterable[Dialect], samples: Sequence[Sample]) -> Dialect | None:

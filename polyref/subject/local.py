@@ -10,13 +10,16 @@ from typing import Any
 import torch
 
 from polyref.case import Case
-from polyref.subject.call import Caller
+from polyref.formats import BFLOAT16, BINARY16, BINARY32, BINARY64
+from polyref.subject.call import Caller, torch_dtype
 from polyref.subject.convention import Convention
 from polyref.subject.frameworks import framework as adapter
 from polyref.subject.load import Source, source_of
 from polyref.subject.manner import PLAIN, Manner
 from polyref.subject.observation import Observation
 from polyref.subject.probe import probe
+
+_FORMATS = (BINARY64, BINARY32, BINARY16, BFLOAT16)
 
 
 class LocalSubject:
@@ -102,7 +105,7 @@ def environment(device: str = "cpu", framework: str = "torch") -> dict[str, str]
     if framework != "torch":
         used = adapter(framework)
         found["framework"] = f"{framework} {used.version()}"
-        found["subnormals"] = "flushed" if used.flushes_subnormals() else "kept"
+        found["flushes"] = ", ".join(f.name for f in _FORMATS if used.flushes(torch_dtype(f)))
     return found
 
 

@@ -47,6 +47,7 @@ from polyref.subject.trial import LABEL_FORMS, Outcome, Trials, finite, plausibl
 #: Tried in this order; the ones after the first find code that only works with a class count of its own.
 CLASS_COUNTS = (4, 3, 10, 2)
 _FORMATS = (BINARY64, BINARY32, BINARY16, BFLOAT16)
+_SWITCH = "from_logits"
 _QUOTED = 110
 _LISTED = 8
 
@@ -94,6 +95,7 @@ def probe(
 def _probed(trials: Trials, base: Convention) -> Convention:
     """The convention under one framework."""
     subject, name = trials.subject, base.name
+    base = _asking_for_logits(base, subject)
     known = dict(known_attributes(subject)) if _kinds(subject) == ("instance",) else {}
     known |= {role: portable(v) for k, v in (*base.init, *base.call) if (role := role_named(k)) is not None}
     base = replace(base, fixed=tuple(known.items()))
@@ -129,6 +131,15 @@ def _with_framework(base: Convention, name: str) -> Convention:
     """``base`` for a subject that takes the arrays of a framework."""
     used = adapter(name)
     return replace(base, framework=used.name, differentiable=used.no_gradient is None)
+
+
+def _asking_for_logits(base: Convention, subject: Any) -> Convention:
+    """``base`` with the switch of Keras' losses set, where there is one: polyref has logits to give."""
+    if _SWITCH not in (signature_of(subject) or {}) or _SWITCH in dict((*base.init, *base.call)):
+        return base
+    if inspect.isclass(subject):
+        return replace(base, init=(*base.init, (_SWITCH, True)))
+    return replace(base, call=(*base.call, (_SWITCH, True)))
 
 
 def _kinds(subject: Any) -> tuple[Kind, ...]:

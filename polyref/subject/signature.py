@@ -54,9 +54,25 @@ def signature_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter] |
     if callable(forward) and not inspect.isclass(function):
         function = forward
     try:
-        return dict(inspect.signature(function).parameters)
+        found = dict(inspect.signature(function).parameters)
     except (TypeError, ValueError):
         return None
+    return found | _handed_on(function, found) if inspect.isclass(function) else found
+
+
+def _handed_on(made: type, found: Mapping[str, inspect.Parameter]) -> dict[str, inspect.Parameter]:
+    """What a constructor that takes ``**kwargs`` may hand on to that of a parent class, as Keras' losses do."""
+    added: dict[str, inspect.Parameter] = {}
+    parents = (base for base in made.__mro__ if "__init__" in vars(base) and base is not object)
+    for base in parents:
+        try:
+            own = dict(inspect.signature(base.__init__).parameters)
+        except (TypeError, ValueError):
+            break
+        added |= {name: p for name, p in own.items() if p.kind in _NAMED and name not in ("self", *found, *added)}
+        if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in own.values()):
+            break
+    return added
 
 
 def roles(

@@ -99,11 +99,15 @@ class Framework(ABC):
     def version(self) -> str:
         """The framework's version."""
 
-    def flushes_subnormals(self) -> bool:
-        """Whether arithmetic makes zeros of subnormal results in binary32."""
-        half = torch.tensor(0.5)
-        smallest = torch.tensor(2.0**-126)
-        return not float(self.run(Call(_product, _product, None, (smallest, half), {}, smallest)))
+    def flushes(self, dtype: torch.dtype) -> bool:
+        """Whether arithmetic makes zeros of subnormal results of a dtype."""
+        smallest = torch.tensor([torch.finfo(dtype).tiny], dtype=dtype)
+        half = torch.tensor([0.5], dtype=dtype)
+        try:
+            product: Tensor = self.run(Call(_product, _product, None, (smallest, half), {}, smallest))
+        except TypeError:  # it has no such dtype
+            return False
+        return not product.any()
 
 
 def _product(a: Any, b: Any) -> Any:
