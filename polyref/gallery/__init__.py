@@ -322,6 +322,36 @@ ENTRIES: tuple[Entry, ...] = (
         ),
         exit_code=1,
     ),
+    *(
+        Entry(
+            id=f"tensorflow-{name}",
+            target=f"polyref.gallery.tensorflow_:{function}",
+            title=title,
+            source=_CSDN_TF,
+            formula=formula,
+            weighting=None,
+            defects=(),
+            exit_code=1,
+            framework="tensorflow",
+        )
+        for name, function, title, formula in (
+            ("cross-entropy", "cross_entropy_tf", "t", "f"),
+            ("poly-cross-entropy", "poly1_cross_entropy_tf", "t", "f"),
+            ("focal", "focal_loss_tf", "t", "f"),
+            ("mixed-focal", "poly1_focal_loss_tf", "t", "f"),
+        )
+    ),
+    Entry(
+        id="jax-cross-entropy",
+        target="polyref.gallery.jax_:poly_loss_cross_entropy",
+        title="",
+        source="",
+        formula="",
+        weighting=None,
+        defects=(),
+        exit_code=1,
+        framework="jax",
+    ),
     Entry(
         id="returns-nothing",
         target="polyref.gallery.nothing:Poly1CrossEntropyLoss",

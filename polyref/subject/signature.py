@@ -66,7 +66,7 @@ def _handed_on(made: type, found: Mapping[str, inspect.Parameter]) -> dict[str, 
     parents = (base for base in made.__mro__ if "__init__" in vars(base) and base is not object)
     for base in parents:
         try:
-            own = dict(inspect.signature(base.__init__).parameters)
+            own = dict(inspect.signature(vars(base)["__init__"]).parameters)
         except (TypeError, ValueError):
             break
         added |= {name: p for name, p in own.items() if p.kind in _NAMED and name not in ("self", *found, *added)}

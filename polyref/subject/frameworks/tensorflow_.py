@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -28,6 +29,8 @@ class TensorFlow(Framework):
 
     def __init__(self) -> None:
         self._tf: Any = import_module("tensorflow")
+        with suppress(RuntimeError):  # what has begun to compute on a GPU goes on there
+            self._tf.config.set_visible_devices([], "GPU")
         self._graphs: dict[Any, _Graph] = {}
 
     def array(self, tensor: Tensor) -> Any:

@@ -51,7 +51,7 @@ def looking(logits, labels):
     return poly1(logits, labels, 0.0)
 
 
-axis_first = functools.partial(poly1, epsilon=2.0)
+doubled = functools.partial(poly1, epsilon=2.0)
 
 
 def imported_late(logits, labels):

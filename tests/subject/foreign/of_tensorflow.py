@@ -9,9 +9,8 @@ import tensorflow as tf
 def poly1(logits, labels, epsilon=1.0):
     """CE + epsilon (1 - Pt), right."""
     target = tf.gather(tf.nn.softmax(logits), labels, batch_dims=1)
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits) + tf.cast(epsilon, logits.dtype) * (
-        1 - target
-    )
+    plain = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    return plain + tf.cast(epsilon, logits.dtype) * (1 - target)
 
 
 traced = tf.function(poly1)

@@ -1,0 +1,98 @@
+"""Published code of other frameworks: rewritten to behave like the original, and audited with the framework itself."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from dataclasses import replace
+
+import pytest
+
+from polyref.audit import Options, audit
+from polyref.case import Case
+from polyref.formats import BFLOAT16, BINARY16, BINARY32, BINARY64
+from polyref.gallery import entry, run
+from polyref.spec import Spec
+from polyref.subject import LocalSubject, NotOffered
+from polyref.subject.frameworks import install_hint
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+#: The rows of the article.
+CASE = Case(Spec(epsilon=(1.0,), gamma=2.0, alpha=0.25), BINARY32, ((2.0, 0.5, 1.0), (0.125, 1.0, 3.0)), (1, 2))
+SINGLE = {"rel": 3e-7}
+
+
+def loaded(target: str, *packages: str):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what a library says while it is imported is not ours
+        for name in packages:
+            pytest.importorskip(name, reason=f"{name} is not installed: {install_hint(name)}")
+        module, _, attribute = target.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+
+def published(name: str) -> LocalSubject:
+    found = entry(name)
+    return LocalSubject(loaded(found.target, found.framework))
+
+
+@pytest.mark.parametrize(
+    ("name", "twin"),
+    [
+        ("tensorflow-cross-entropy", "rewrapped-cross-entropy"),
+        ("tensorflow-poly-cross-entropy", "rewrapped-cross-entropy"),
+        ("tensorflow-focal", "rewrapped-focal"),
+        ("tensorflow-mixed-focal", "rewrapped-mixed-focal"),
+    ],
+)
+def test_both_halves_of_the_article_have_the_same_losses(name, twin):
+    case = CASE.with_spec(epsilon=(0.0,)) if name == "tensorflow-cross-entropy" else CASE
+    seen = published(name).observe(case)
+    due = LocalSubject(loaded(entry(twin).target)).observe(case)
+    assert seen.value == pytest.approx(due.value, **SINGLE)
+    assert (seen.shape, seen.dtype) == ((2,), "binary32")
+
+
+def test_what_is_in_float32_whatever_the_logits_are():
+    wide = replace(CASE, format=BINARY64)
+    assert published("tensorflow-focal").observe(wide).dtype == "binary32"
+    for name in ("tensorflow-poly-cross-entropy", "tensorflow-mixed-focal"):
+        subject = published(name)
+        assert subject.convention.formats == ("binary32",)
+        with pytest.raises(NotOffered, match="it does not accept binary64"):
+            subject.observe(wide)
+    certain = replace(CASE, logits=((40.0, 0.0, 0.0),), target=(1,))
+    assert published("tensorflow-focal").observe(certain).gradient[0] == (0.0, 0.0, 0.0)  # Pt is clipped
+
+
+def test_the_rewritten_loss_of_optax_is_that_of_optax():
+    target = "optax.losses:poly_loss_cross_entropy"
+    original, rewritten = LocalSubject(loaded(target, "jax", "optax")), published("jax-cross-entropy")
+    assert original.convention.text == rewritten.convention.text
+    for fmt in (BINARY64, BINARY32, BINARY16, BFLOAT16):
+        case = replace(CASE.with_spec(gamma=0.0, alpha=None), format=fmt)
+        assert original.observe(case) == rewritten.observe(case)
+    impossible = replace(case, logits=((0.0, float("-inf"), 1.0),), target=(0,))
+    assert str(original.observe(impossible).value) == str(rewritten.observe(impossible).value) == "(nan,)"
+
+
+def test_an_audit_of_optax():
+    loaded("optax.losses:poly_loss_cross_entropy", "jax", "optax")
+    found = audit("optax.losses:poly_loss_cross_entropy", Options(profile="quick"), quiet=True)
+    assert (found.subject.framework, found.dialect.formula) == ("jax", "CE + eps x")
+    assert found.environment.framework.startswith("jax ")
+    assert {f.property for f in found.violated} <= {d.property_id for d in entry("jax-cross-entropy").defects}
+    assert {"impossible-classes", "largest-logits"} <= {f.property for f in found.violated}
+    overall = {(g.quantity, g.format): g.grade for g in found.grades if g.regime == "all"}
+    assert set(overall) == {
+        (q, f.name) for q in ("value", "gradient") for f in (BINARY64, BINARY32, BINARY16, BFLOAT16)
+    }
+    assert set(overall.values()) == {"textbook"}
+    assert any("makes zeros of subnormal results" in note for note in found.dialect.notes)
+
+
+@pytest.mark.long
+def test_every_entry_breaks_what_is_on_record(tmp_path):
+    loaded("optax.losses:poly_loss_cross_entropy", "jax", "tensorflow")
+    assert run.run(tmp_path, frameworks=("tensorflow", "jax")) == 0
