@@ -12,15 +12,22 @@ from polyref.audit import AUDITED, Options, audit
 from polyref.case import Case
 from polyref.formats import BINARY32, BINARY64
 from polyref.gallery import entry, run
+from polyref.grades import Grade, grade_format
+from polyref.property import Context, load_properties
+from polyref.search import search
 from polyref.spec import Spec
 from polyref.subject import LocalSubject, NotOffered
+from polyref.subject.client import Subject
 from polyref.subject.frameworks import install_hint
+from polyref.subject.identify import identify
+from polyref.verdict import Verdict
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 #: The rows of the article.
 CASE = Case(Spec(epsilon=(1.0,), gamma=2.0, alpha=0.25), BINARY32, ((2.0, 0.5, 1.0), (0.125, 1.0, 3.0)), (1, 2))
 SINGLE = {"rel": 3e-7}
+OPTAX = "optax.losses:poly_loss_cross_entropy"
 
 
 def loaded(target: str, *packages: str):
@@ -67,8 +74,7 @@ def test_what_is_in_float32_whatever_the_logits_are():
 
 
 def test_the_rewritten_loss_of_optax_is_that_of_optax():
-    target = "optax.losses:poly_loss_cross_entropy"
-    original, rewritten = LocalSubject(loaded(target, "jax", "optax")), published("jax-cross-entropy")
+    original, rewritten = LocalSubject(loaded(OPTAX, "jax", "optax")), published("jax-cross-entropy")
     assert original.convention.text == rewritten.convention.text
     for fmt in AUDITED:
         case = replace(CASE.with_spec(gamma=0.0, alpha=None), format=fmt)
@@ -77,27 +83,30 @@ def test_the_rewritten_loss_of_optax_is_that_of_optax():
     assert str(original.observe(impossible).value) == str(rewritten.observe(impossible).value) == "(nan,)"
 
 
-def of_optax(**options):
-    loaded("optax.losses:poly_loss_cross_entropy", "jax", "optax")
-    found = audit("optax.losses:poly_loss_cross_entropy", Options(**options), quiet=True)
-    assert (found.subject.framework, found.dialect.formula) == ("jax", "CE + eps x")
-    assert found.environment.framework.startswith("jax ")
-    assert any("makes zeros of subnormal results" in note for note in found.dialect.notes)
-    overall = {(g.quantity, g.format): g.grade for g in found.grades if g.regime == "all"}
-    return {f.property for f in found.violated}, overall
-
-
-def test_an_audit_of_optax():
-    broken, overall = of_optax(profile="quick", formats=(BINARY32,))
-    assert {"impossible-classes", "largest-logits"} <= broken
-    assert broken <= {d.property_id for d in entry("jax-cross-entropy").defects}
-    assert overall == {("value", "binary32"): "textbook", ("gradient", "binary32"): "textbook"}
+def test_optax_in_a_process_of_its_own():
+    loaded(OPTAX, "jax", "optax")
+    with Subject.open(OPTAX) as subject:
+        dialect = identify(subject)
+        assert (subject.convention.framework, dialect.formula) == ("jax", "CE + eps x")
+        for fmt in AUDITED:
+            graded = grade_format(subject, dialect, fmt, rows=2, seed=0)
+            found = {quantity: tally.grade for quantity, regime, tally in graded if regime == "all"}
+            assert list(found) == ["value", "gradient"]
+            assert not {Grade.DEGRADED, Grade.BROKEN} & set(found.values())
+        context, laws = Context(subject, dialect, BINARY32), {law.id: law for law in load_properties()}
+        broken = search(laws["impossible-classes"], context, examples=5, shrinks=10)
+        assert (broken.verdict, broken.outcome.observed) == (Verdict.VIOLATED, "nan")
 
 
 @pytest.mark.long
 def test_a_whole_audit_of_optax():
-    broken, overall = of_optax()
-    assert broken == {d.property_id for d in entry("jax-cross-entropy").defects}
+    loaded(OPTAX, "jax", "optax")
+    found = audit(OPTAX, Options(), quiet=True)
+    assert (found.subject.framework, found.dialect.formula) == ("jax", "CE + eps x")
+    assert found.environment.framework.startswith("jax ")
+    assert any("makes zeros of subnormal results" in note for note in found.dialect.notes)
+    assert {f.property for f in found.violated} == {d.property_id for d in entry("jax-cross-entropy").defects}
+    overall = {(g.quantity, g.format): g.grade for g in found.grades if g.regime == "all"}
     assert overall == {(quantity, fmt.name): "textbook" for quantity in ("value", "gradient") for fmt in AUDITED}
 
 
