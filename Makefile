@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+FRAMEWORKS := $(VENV)/.frameworks
 
 .PHONY: audit selftest test lint bench clean
 .DELETE_ON_ERROR:
@@ -13,7 +14,7 @@ audit: $(READY) ## audit polyref.nn and the gallery; documents and an index unde
 selftest: $(READY) ## every law against every mutant and harmless variant; the document and the kill matrix under reports/selftest/
 	$(BIN)/polyref selftest --json reports/selftest/selftest.json --html reports/selftest/selftest.html
 
-test: $(READY) ## the whole test suite
+test: $(READY) $(FRAMEWORKS) ## the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(READY) ## ruff and mypy
@@ -34,6 +35,11 @@ $(READY): pyproject.toml constraints.txt
 	@# Without a compiler everything works but more slowly: the command says why, and that is not an error here.
 	$(BIN)/polyref build-native || true
 	touch $(READY)
+
+# JAX and TensorFlow are for the tests of subjects that are written in them: 1.7 GB, which an audit of torch code can do without.
+$(FRAMEWORKS): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -c constraints.txt -e '.[frameworks]'
+	touch $(FRAMEWORKS)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -61,7 +61,9 @@ def opened(target: str, options: Options) -> Subject:
         UsageError: if it cannot be loaded, or no convention works (``NoConvention``).
         ReturnsNothing: if it returns None.
     """
-    return Subject.open(target, options.init, options.call, options.all_limits, forms=options.forms)
+    return Subject.open(
+        target, options.init, options.call, options.all_limits, forms=options.forms, framework=options.framework
+    )
 
 
 def audit_of(
@@ -172,7 +174,7 @@ def _audited(target: str, runner: Audited, options: Options, meter: Meter, start
     made = recorded(target, found, dialect, options, runner.deaths)
     examples = sum(f.examples for f in made) + sum(g.examples for g in grades if g.regime == "all")
     return doc.Document(
-        subject=records.subject(target, runner.name, runner.source),
+        subject=records.subject(target, runner.name, runner.source, runner.convention.framework),
         environment=records.environment(runner.environment()),
         settings=records.settings(options, formats, examples, time.monotonic() - clock, started),
         convention=records.convention(runner.convention),
@@ -216,6 +218,12 @@ def _notes(runner: Runner, dialect: Dialect, options: Options) -> Iterator[str]:
     smoothing = convention.default("smoothing")
     if isinstance(smoothing, int | float) and smoothing:
         yield f"Its label smoothing is {smoothing:g} by default; it was audited at 0."
+    environment = runner.environment()
+    if environment.get("flushes"):
+        yield (
+            f"{environment['framework']} makes zeros of subnormal results in {environment['flushes']} on this CPU, "
+            "whatever the subject's code says: the tolerance allows for that."
+        )
     refused = [f.name for f in options.formats if f.name not in convention.formats]
     if refused:
         yield f"It does not accept {', '.join(refused)}: see what was tried."

@@ -49,6 +49,9 @@ Repeated = Annotated[tuple[str, ...], Parameter(consume_multiple=False, negative
 LabelChoice = Literal["index", "index_int32", "index_column", "one_hot", "one_hot_integer", "one_hot_bool"] | None
 InputChoice = Literal["logits", "probabilities", "sigmoid_probabilities", "log_probabilities"] | None
 OrderChoice = Literal["logits_first", "labels_first"] | None
+#: As in polyref.subject.convention, which is loaded later.
+FrameworkName = Literal["torch", "tensorflow", "jax", "numpy"]
+Frameworks = Annotated[tuple[FrameworkName, ...], Parameter(consume_multiple=False, negative="")]
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 Whole = Annotated[int, Parameter(converter=_whole, allow_leading_hyphen=True)]
 
@@ -146,6 +149,7 @@ def audit(
     labels: LabelChoice = None,
     input: InputChoice = None,
     order: OrderChoice = None,
+    framework: FrameworkName | None = None,
     timeout: float = 10.0,
     memory: float = 4.0,
     restarts: Whole = 5,
@@ -185,6 +189,8 @@ def audit(
         What is handed over of the logits.
     order
         Which comes first.
+    framework
+        Whose arrays the target takes; by default the one that its code names.
     timeout
         Seconds that one case may take.
     memory
@@ -212,6 +218,7 @@ def audit(
         forms=Forms(labels, input, order),
         limits=_limits(timeout, memory, restarts),
         budget=budget,
+        framework=framework,
     )
     many.check_jobs(jobs)
     if targets:
@@ -243,6 +250,7 @@ def check(
     labels: LabelChoice = None,
     input: InputChoice = None,
     order: OrderChoice = None,
+    framework: FrameworkName | None = None,
 ) -> int:
     """Try one case of one law again: what the reproduce line of a finding does.
 
@@ -264,6 +272,8 @@ def check(
         What is handed over of the logits.
     order
         Which comes first.
+    framework
+        As for audit.
     """
     from polyref import auditor as au  # noqa: PLC0415
     from polyref.report import terminal  # noqa: PLC0415
@@ -273,6 +283,7 @@ def check(
     options = au.Options(
         init=parse_overrides(init, "--init"),
         call=parse_overrides(call, "--call"),
+        framework=framework,
         forms=Forms(labels, input, order),
     )
     outcome = au.check_one(target, property, case, options)
@@ -307,7 +318,11 @@ def replay(file: Path, /, *, finding: Repeated = (), timeout: float = 10.0, memo
 
 @app.command
 def gallery(
-    *, out: Path = Path("reports/audit"), profile: Literal["quick", "default", "long"] = "default", jobs: Whole = 2
+    *,
+    out: Path = Path("reports/audit"),
+    profile: Literal["quick", "default", "long"] = "default",
+    jobs: Whole = 2,
+    framework: Frameworks = ("torch",),
 ) -> int:
     """Audit polyref.nn and the gallery of published implementations; documents and an index page.
 
@@ -321,10 +336,12 @@ def gallery(
         How much is tried.
     jobs
         How many audits run at once.
+    framework
+        Whose entries are audited; may be given again. polyref.nn goes with torch.
     """
     from polyref.gallery.run import run  # noqa: PLC0415
 
-    return run(out, profile=profile, jobs=jobs)
+    return run(out, profile=profile, jobs=jobs, frameworks=framework)
 
 
 @app.command

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from polyref.case import Case
 from polyref.formats import Format
+from polyref.reference.arithmetic import FLUSHING_CPU, TORCH_CPU
 from polyref.reference.ball import Balls
 from polyref.reference.enclosure import Enclosure, error_over
 from polyref.reference.model import cancellation_free
@@ -105,7 +106,7 @@ def grade_format(
     except Exhausted as e:
         answers = list(e.seen)
     for case, seen in zip(cases, answers, strict=False):
-        _judge(tallies, dialect.own(case), case, seen)
+        _judge(tallies, dialect, case, seen)
     quantities = dict.fromkeys(q for q, _ in tallies)
     for quantity in quantities:
         for regime in ("all", *(name for name, _ in REGIMES)):
@@ -142,9 +143,11 @@ def _cases(runner: Runner, dialect: Dialect, fmt: Format, rows: int, seed: int) 
             yield Case(spec, fmt, (tuple(others),), (target,))
 
 
-def _judge(tallies: dict[tuple[str, str], Tally], own: Case, case: Case, seen: Observation) -> None:
-    truth = Truth.of(own)
-    free = cancellation_free(own, exact=truth.balls)
+def _judge(tallies: dict[tuple[str, str], Tally], dialect: Dialect, case: Case, seen: Observation) -> None:
+    own = dialect.own(case)
+    flushed = own.format.name in dialect.flushes
+    truth = Truth.of(own, flushed=flushed)
+    free = cancellation_free(own, library=FLUSHING_CPU if flushed else TORCH_CPU, exact=truth.balls)
     regime = regime_of(truth.balls)
 
     def add(quantity: str, observed: Sequence[float], exact: Sequence[Enclosure], *radii: Sequence[float]) -> None:

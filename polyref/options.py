@@ -41,6 +41,7 @@ class Options:
         limits: what the subject may use.
         laws: ids of the laws to judge; empty for all of them, and the grades with them.
         budget: seconds that the whole audit may take; None for what the profile has. What is not tried by then is open.
+        framework: whose arrays it is given; None for the one that its code names.
     """
 
     formats: tuple[Format, ...] = AUDITED
@@ -52,6 +53,7 @@ class Options:
     limits: Limits = DEFAULT_LIMITS
     laws: tuple[str, ...] = ()
     budget: float | None = None
+    framework: str | None = None
 
     @property
     def all_limits(self) -> Limits:

@@ -112,11 +112,15 @@ class Context:
 
     def truth(self, case: Case) -> Truth:
         """The exact result of a case in the subject's own law."""
-        return _truth(self.dialect.own(case))
+        return self.truth_of(self.dialect.own(case))
 
     def lawful(self, case: Case) -> Truth:
         """The exact result of a case under the whole-loss law."""
-        return _truth(self.dialect.lawful(case))
+        return self.truth_of(self.dialect.lawful(case))
+
+    def truth_of(self, case: Case) -> Truth:
+        """The exact result of a case as it stands, judged by the arithmetic that the subject computes with."""
+        return _truth(case, flushed=case.format.name in self.dialect.flushes)
 
 
 #: The same cases are asked of one subject after another, and of one law by several checks.

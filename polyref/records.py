@@ -180,6 +180,8 @@ def circumstances(subject: Audited) -> Iterator[str]:
 
 
 def _overrides(options: Options) -> Iterator[str]:
+    if options.framework is not None:
+        yield from ("--framework", options.framework)
     for option, overrides in (("--init", options.init), ("--call", options.call)):
         for name, value in overrides.items():
             yield from (option, f"{name}={value!r}")
@@ -235,13 +237,13 @@ def grades(runner: Runner, dialect: Dialect, fmt: Format, options: Options) -> l
     ]
 
 
-def subject(target: str, name: str, source: Source) -> doc.Subject:
+def subject(target: str, name: str, source: Source, framework: str) -> doc.Subject:
     file = source.file
     if file is not None:
         with contextlib.suppress(OSError):  # the current folder may be gone by now
             relative = os.path.relpath(file)
             file = file if relative.startswith("..") else relative
-    return doc.Subject(name=name, target=target, file=file, line=source.line, summary=source.doc, framework="torch")
+    return doc.Subject(name=name, target=target, file=file, line=source.line, summary=source.doc, framework=framework)
 
 
 def environment(child: Mapping[str, str]) -> doc.Environment:
@@ -258,6 +260,7 @@ def environment(child: Mapping[str, str]) -> doc.Environment:
         machine=" ".join(filter(None, (platform.machine(), child.get("cpu_capability")))),
         cpu_threads=int(threads) if threads else None,
         device=child.get("device_name", child.get("device", "cpu")),
+        framework=child.get("framework"),
     )
 
 
@@ -382,7 +385,7 @@ def _unidentified(
     formula: str,
 ) -> doc.Document:
     return doc.Document(
-        subject=subject(target, target.rpartition(":")[2], source),
+        subject=subject(target, target.rpartition(":")[2], source, how.framework),
         environment=environment({}),
         settings=made,
         convention=convention(how),

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from polyref.case import Case
 from polyref.formats import Format
+from polyref.reference.arithmetic import FLUSHING_CPU, TORCH_CPU
 from polyref.reference.ball import Balls, enclosure
 from polyref.reference.enclosure import Enclosure, error_over
 from polyref.reference.model import Tolerance, reference_for, textbook
@@ -62,12 +63,14 @@ class Truth:
     case: Case
     balls: Balls
     tolerance: Tolerance
+    flushed: bool = False
 
     @classmethod
-    def of(cls, case: Case, *, compute: Format | None = None) -> Truth:
-        """Evaluate a case and its model."""
+    def of(cls, case: Case, *, compute: Format | None = None, flushed: bool = False) -> Truth:
+        """Evaluate a case and its model, ``flushed`` where subnormal numbers become zeros."""
         balls = reference_for(case)
-        return cls(case, balls, textbook(case, compute=compute, exact=balls))
+        library = FLUSHING_CPU if flushed else TORCH_CPU
+        return cls(case, balls, textbook(case, compute=compute, library=library, exact=balls), flushed)
 
     def value(self, i: int) -> Enclosure:
         """The exact value ``i``; NaN where a mean has nothing to divide by."""

@@ -441,7 +441,7 @@ def test_the_gallery_command(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path
     fake = SimpleNamespace(run=lambda out, **options: seen.append((out, options)) or 1)
     monkeypatch.setitem(sys.modules, "polyref.gallery.run", fake)
     assert run("gallery", "--out", tmp_path, "--profile", "quick", "--jobs", "3").code == 1
-    assert seen == [(tmp_path, {"profile": "quick", "jobs": 3})]
+    assert seen == [(tmp_path, {"profile": "quick", "jobs": 3, "frameworks": ("torch",)})]
 
 
 def test_the_gallery_refuses(run: Run, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from polyref import many
@@ -11,6 +11,7 @@ from polyref.gallery import ENTRIES
 from polyref.options import Options, Profile
 from polyref.report import files, terminal
 from polyref.report.screen import Screen
+from polyref.subject.frameworks import check_name
 
 #: (name of the files, target, laws that it is known to break): our own losses first, which break none.
 OURS = (
@@ -22,26 +23,34 @@ OURS = (
 )
 
 
-def targets() -> Iterator[tuple[str, str, frozenset[str]]]:
-    """(name of the files, target, laws that it is known to break)."""
-    for name, target in OURS:
+def targets(frameworks: Sequence[str] = ("torch",)) -> Iterator[tuple[str, str, frozenset[str]]]:
+    """(name of the files, target, laws that it is known to break) of what is written in one of the frameworks."""
+    for name, target in OURS if "torch" in frameworks else ():
         yield name, target, frozenset()
-    for entry in ENTRIES:
+    for entry in (e for e in ENTRIES if e.framework in frameworks):
         yield entry.id, entry.target, frozenset(d.property_id for d in entry.defects)
 
 
-def run(out: Path, *, profile: Profile = "default", jobs: int = 2) -> int:
+def run(out: Path, *, profile: Profile = "default", jobs: int = 2, frameworks: Sequence[str] = ("torch",)) -> int:
     """Audit everything, write the documents and an index page to ``out``, and print one table.
+
+    Args:
+        out: the folder.
+        profile: how much is tried.
+        jobs: how many audits run at once.
+        frameworks: whose entries are audited; polyref.nn is of torch.
 
     Returns:
         0 if every subject breaks exactly the laws on record, else 1.
 
     Raises:
-        UsageError: if the folder cannot be written, or ``jobs`` is below 1.
+        UsageError: if the folder cannot be written, ``jobs`` is below 1, or a framework is not installed.
     """
     many.check_jobs(jobs)
+    for name in frameworks:
+        check_name(name)
     files.make_folder(out)
-    chosen = list(targets())
+    chosen = list(targets(frameworks))
     results = many.audit_all([target for _, target, _ in chosen], Options(profile=profile), jobs=jobs, title="gallery")
     documents = []
     for found in results:

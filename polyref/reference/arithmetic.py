@@ -1,9 +1,11 @@
 """Floating-point arithmetic as balls: every operation returns all the results that a correct one could have.
 
 An operation of a format with unit roundoff u is the exact one times [1 +- c u], plus [+- smallest subnormal] where the
-result may underflow; gradual underflow is supposed, as flushing to zero would cost up to the smallest normal number. c
-is 1 for +, -, * and /; for elementary functions it is twice the library's documented error in ulps, as an ulp is
-at most 2 u of the value. A sum of n terms in any order has the factor 1 +- gamma_(n-1), gamma_k = k u / (1 - k u).
+result may underflow. That is gradual underflow; where a library makes zeros of subnormal numbers it is [+- smallest
+normal], and sums lose as much, and so do operands that are no results (the logits, which enter sums first).
+
+c is 1 for +, -, * and /; for elementary functions it is twice the library's documented error in ulps, as an ulp is at
+most 2 u of the value. A sum of n terms in any order has the factor 1 +- gamma_(n-1), gamma_k = k u / (1 - k u).
 
 Source: N. J. Higham, Accuracy and Stability of Numerical Algorithms, SIAM 2002, sections 2.2, 3.1 and 4.2.
 """
@@ -11,7 +13,7 @@ Source: N. J. Higham, Accuracy and Stability of Numerical Algorithms, SIAM 2002,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from math import prod
@@ -25,7 +27,7 @@ from polyref.reference.ball import rational
 
 @dataclass(frozen=True)
 class Library:
-    """The documented errors, in ulps, of a library's elementary functions."""
+    """The documented errors, in ulps, of a library's elementary functions, and whether subnormals become zeros."""
 
     name: str
     exp: float
@@ -33,10 +35,15 @@ class Library:
     log1p: float
     expm1: float
     pow: float
+    flushes: bool = False
 
 
 #: Vectorised torch on the CPU uses SLEEF's 1.0-ulp functions, its scalar paths the C library's (below 1 ulp).
 TORCH_CPU = Library("torch CPU: SLEEF u10 and the C library", exp=1, log=1, log1p=1, expm1=1, pow=1)
+
+
+#: The same bounds with subnormal numbers made zero, as XLA and TensorFlow have it on the CPU.
+FLUSHING_CPU = replace(TORCH_CPU, name="CPU, subnormals flushed to zero", flushes=True)
 
 
 class Arithmetic:
@@ -51,7 +58,9 @@ class Arithmetic:
         self.library = library
         self.overflowed = False
         self._u = fmt.unit_roundoff
-        self._tiny = arb(0, fmt.smallest_subnormal)
+        self._tiny = arb(0, fmt.smallest_normal if library.flushes else fmt.smallest_subnormal)
+        # Of a sum: the result, and both operands.
+        self._lost = arb(0, 3 * fmt.smallest_normal) if library.flushes else arb(0)
         self._one = arb(1, self._u)
         self._exp = arb(1, 2 * library.exp * self._u)
         self._log = arb(1, 2 * library.log * self._u)
@@ -60,12 +69,12 @@ class Arithmetic:
         self._largest = fmt.largest
 
     def add(self, a: arb, b: arb) -> arb:
-        """a + b; sums and differences never underflow (they are exact where they are subnormal)."""
-        return (a + b) * self._one
+        """a + b; with gradual underflow sums and differences are exact where they are subnormal."""
+        return (a + b) * self._one + self._lost
 
     def sub(self, a: arb, b: arb) -> arb:
         """a - b."""
-        return (a - b) * self._one
+        return (a - b) * self._one + self._lost
 
     def complement(self, q: arb) -> arb:
         """1 - q of an entry of a soft target; exact for the entries of a hard one."""
@@ -133,7 +142,7 @@ class Arithmetic:
         gamma = self._gamma(len(terms) - 1)
         total = arb(0)
         for t in terms:
-            total += t * gamma
+            total += t * gamma + self._lost
         return total
 
     def perturbed(self, a: arb, steps: float) -> arb:
@@ -167,7 +176,9 @@ class Arithmetic:
         if fmt is self.format or a.is_zero():
             return a
         rounded = a * arb(1, fmt.unit_roundoff)
-        return rounded if a.abs_lower() >= fmt.smallest_normal else rounded + arb(0, fmt.smallest_subnormal / 2)
+        if a.abs_lower() >= fmt.smallest_normal:
+            return rounded
+        return rounded + arb(0, fmt.smallest_normal if self.library.flushes else fmt.smallest_subnormal / 2)
 
 
 @lru_cache(maxsize=1 << 14)

@@ -44,7 +44,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Versions and machine; None for what was not loaded."""
+    """Versions and machine; None for what was not loaded, framework too where the subject is of torch."""
 
     polyref: str
     python: str
@@ -56,6 +56,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     machine: str
     cpu_threads: int | None
     device: str
+    framework: str | None = None
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

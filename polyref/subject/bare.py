@@ -222,7 +222,7 @@ def _with_required(base: Convention, signature: Mapping[str, inspect.Parameter],
             forms = epsilon_forms(p)
             whole = p.name
         elif name == "reduction":
-            offered = reduction_values(p)
+            offered = reduction_values(p, base.framework)
             # What is asked for here is any reduction at all; which ones there are is found out later.
             any_value = dict.fromkeys(values[0] for values in offered.values() if values)
             reductions = tuple((("none", v),) for v in any_value)

@@ -18,6 +18,8 @@ from polyref.case import Case
 from polyref.formats import FORMATS, Format
 from polyref.subject.convention import Convention, Parameter, Where
 from polyref.subject.forms import brought_back, formed, presented, require_told
+from polyref.subject.frameworks import framework
+from polyref.subject.frameworks.base import Call
 from polyref.subject.handover import Inputs, Refused, arranged, curved, prepared, surroundings
 from polyref.subject.manner import PLAIN, Manner
 from polyref.subject.observation import Observation, Row, Second
@@ -62,6 +64,7 @@ class Caller:
         self._settle = settle
         # A member of an enumeration is known by its name in a convention, which travels through JSON.
         self._reductions = reduction_enum(subject, convention)
+        self.framework = framework(convention.framework)
         self._copies = convention.kind == "instance" and not _holds_compiled_code(subject)
 
     def inputs(self, case: Case) -> Inputs:
@@ -85,7 +88,8 @@ class Caller:
         An instance is deep-copied for the same reason, where it can be and no compiled code would be lost.
         """
         if self.convention.kind in ("class", "factory"):
-            made = self._placed(self.subject(**self._settings("constructor", case, weight, manner)))
+            settings = self._settings("constructor", case, weight, manner)
+            made = self._placed(self.framework.make(self.subject, settings))
             for name, value in self._settings("attribute", case, weight).items():
                 _assign(made, name, value)
             return made
@@ -113,11 +117,13 @@ class Caller:
         data = [(convention.logits_name, logits), (convention.labels_name, labels)]
         if convention.order == "labels_first":
             data.reverse()
-        positional = [value for keyword, value in data if keyword is None]
+        positional = tuple(value for keyword, value in data if keyword is None)
         keywords = {keyword: value for keyword, value in data if keyword is not None}
         settings = self._settings("call", case, inputs.weight, manner)
+        constructed = convention.kind in ("class", "factory")
+        constructor = self._settings("constructor", case, inputs.weight, manner) if constructed else None
         try:
-            return made(*positional, **keywords, **settings)
+            return self.framework.run(Call(made, self.subject, constructor, positional, keywords | settings, logits))
         finally:
             self._settle()
 
@@ -194,12 +200,13 @@ class Caller:
             warnings.simplefilter("always")
             observation = self._observe(case, inputs, manner, gradient=gradient and not refused, twice=twice)
         if refused and observation.ok:
-            observation = replace(observation, gradient_reason=_NO_GRADIENT)
+            observation = replace(observation, gradient_reason=self.framework.no_gradient or _NO_GRADIENT)
         texts = dict.fromkeys(first_line(text_of(w.message)) for w in seen)
         return replace(observation, warnings=tuple(texts)[:_MOST_WARNINGS]) if texts else observation
 
     def _observe(self, case: Case, inputs: Inputs, manner: Manner, *, gradient: bool, twice: bool) -> Observation:
         try:
+            self._require(manner)
             before = arranged(inputs, manner)
             leaf, given = handed_over(inputs, manner, gradient=gradient)
         except Refused as e:
@@ -234,6 +241,11 @@ class Caller:
             error=first.error,
             inputs_untouched=_untouched(before, given),
         )
+
+    def _require(self, manner: Manner) -> None:
+        objection = self.framework.objection(manner)
+        if objection is not None:
+            raise Refused(objection)
 
     def _made(self, case: Case, weight: torch.Tensor | None, manner: Manner) -> Any:
         """The subject, made and then made ready for the manner."""

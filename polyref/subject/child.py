@@ -27,6 +27,13 @@ _LOG_LIMIT = 16 << 20
 _CHUNK = 1 << 18
 #: No answer is as long: what is came from a subject that found the pipe.
 _LONGEST_LINE = 64 << 20
+#: One thread; the CPU for JAX; and of TensorFlow's messages only errors. The target is imported before it is known
+#: which of them matter, and each is read by its own library only.
+_SURROUNDINGS = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1"),
+    "JAX_PLATFORMS": "cpu",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
 
 
 class ChildGone(Exception):
@@ -182,7 +189,7 @@ class Child:
 
 def _environment() -> dict[str, str]:
     """The child's environment: one thread, a fixed hash seed, and polyref where it was found."""
-    changes = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED", "0")}
+    changes = _SURROUNDINGS | {"PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED", "0")}
     root = str(Path(polyref.__file__).resolve().parent.parent)
     # A checkout that was found through the current directory; an installed package is found anyway.
     if not root.endswith(("site-packages", "dist-packages")):

@@ -20,6 +20,7 @@ from polyref.errors import UsageError
 from polyref.subject import wire
 from polyref.subject.child import Child, ChildGone
 from polyref.subject.convention import Attempt, Convention, NoConvention, NotJudged, ReturnsNothing
+from polyref.subject.frameworks import check_name
 from polyref.subject.load import Source, parse_target
 from polyref.subject.manner import PLAIN, Manner
 from polyref.subject.observation import Observation
@@ -84,6 +85,7 @@ class Subject:
         *,
         device: str,
         forms: Forms,
+        framework: str | None,
     ) -> None:
         parsed = parse_target(target)
         if in_worker():
@@ -107,6 +109,7 @@ class Subject:
             "path": [p for p in sys.path if p],
             "device": device,
             "forms": forms.given,
+            "framework": framework,
             "convention": None,
         }
         self._log = tempfile.TemporaryFile(prefix="polyref-")  # noqa: SIM115 -- closed by the finalizer
@@ -130,6 +133,7 @@ class Subject:
         *,
         device: str = "cpu",
         forms: Forms = FOUND_OUT,
+        framework: str | None = None,
     ) -> Subject:
         """Load a target in a child process and find out how it is called.
 
@@ -141,6 +145,7 @@ class Subject:
             limits: what the subject may use.
             device: the torch device that inputs are put on and modules are moved to.
             forms: the forms of the data, where they are not to be found out.
+            framework: whose arrays the subject is given; by default the one that its code names.
 
         Raises:
             UsageError: if the target is malformed, cannot be found or cannot be imported.
@@ -148,7 +153,9 @@ class Subject:
             ReturnsNothing: if every call that went through returned None.
             NotJudged: if what it returns is no loss.
         """
-        return cls(target, init or {}, call or {}, limits, device=device, forms=forms)
+        if framework is not None:
+            check_name(framework)
+        return cls(target, init or {}, call or {}, limits, device=device, forms=forms, framework=framework)
 
     def observe(self, case: Case, *, gradient: bool = True, twice: bool = False, manner: Manner = PLAIN) -> Observation:
         """Run one case.

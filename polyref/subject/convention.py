@@ -26,6 +26,7 @@ PARAMETERS = (
     "ignore_index",
 )
 
+FrameworkName = Literal["torch", "tensorflow", "jax", "numpy"]
 Kind = Literal["class", "function", "factory", "instance"]
 Order = Literal["logits_first", "labels_first"]
 LabelForm = Literal["index", "one_hot", "one_hot_integer", "index_column", "one_hot_bool", "index_int32"]
@@ -158,6 +159,7 @@ class Convention:
         left: the parameters that stay at their defaults, which nothing is tested of: (the subject's name, default).
         notes: what else was noticed, in a person's words.
         attempts: what was tried, in order.
+        framework: whose arrays it takes.
     """
 
     name: str
@@ -185,6 +187,7 @@ class Convention:
     left: tuple[tuple[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
     attempts: tuple[Attempt, ...] = ()
+    framework: FrameworkName = "torch"
 
     def parameter(self, name: str) -> Parameter | None:
         """The accepted parameter of polyref's name ``name``, or None."""

@@ -27,6 +27,7 @@ class Dialect:
         deviation: what the subject does otherwise than the PolyLoss that it is nearest to, in sentences; empty where
             nothing was found. A convention is no deviation.
         remedy: what mends the deviation, in sentences.
+        flushes: names of the formats in which its framework makes zeros of subnormal results.
         notes: what else was noticed, in a person's words.
     """
 
@@ -41,6 +42,7 @@ class Dialect:
     precision: int | None = None
     deviation: str = ""
     remedy: str = ""
+    flushes: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
 
     def own(self, case: Case) -> Case:

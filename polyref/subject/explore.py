@@ -196,7 +196,7 @@ def _with_reductions(
     base = replace(without, parameters=in_order([*without.parameters, parameter_of("reduction", p, where)]))
     values: list[tuple[str, Any]] = []
     result, path = outcome.kind, outcome.path
-    every = reduction_values(p)
+    every = reduction_values(p, convention.framework)
     told_apart = every["sum"] != every["mean"]
     for name, candidates in every.items():
         for value in candidates:

@@ -61,7 +61,8 @@ def identify(runner: Runner) -> Dialect:
     else:
         found = _unknown(runner, best, candidates, samples, limit)
     spec = replace(found.spec, reduction=default_reduction(convention))
-    return replace(found, spec=spec, notes=(*found.notes, *note))
+    flushes = frozenset(filter(None, runner.environment().get("flushes", "").split(", ")))
+    return replace(found, spec=spec, notes=(*found.notes, *note), flushes=flushes)
 
 
 def _answers(runner: Runner) -> tuple[list[Sample], tuple[str, ...]]:

@@ -21,6 +21,7 @@ from types import ModuleType
 from typing import Any
 
 from polyref.errors import UsageError
+from polyref.subject.frameworks import install_hint
 from polyref.subject.said import first_line, one_line
 
 _FORM = "give package.module:attr or path/to/file.py:attr"
@@ -182,7 +183,8 @@ def _imported(target: Target, do_import: Callable[[], ModuleType]) -> ModuleType
                 f"target {target.text!r}: there is no module {missing!r}: check the name, run from the directory "
                 "that holds it, or give the path of the file"
             ) from None
-        raise UsageError(f"{_fails(target, e)}: install what is missing, or run where it is installed") from e
+        how = install_hint(missing.partition(".")[0]) or "install what is missing"
+        raise UsageError(f"{_fails(target, e)}: {how}, or run where it is installed") from e
     except SystemExit as e:
         status = "" if e.code is None else e.code
         raise UsageError(

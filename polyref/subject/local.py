@@ -10,13 +10,17 @@ from typing import Any
 import torch
 
 from polyref.case import Case
-from polyref.subject.call import Caller
+from polyref.formats import BFLOAT16, BINARY16, BINARY32, BINARY64
+from polyref.subject.call import Caller, torch_dtype
 from polyref.subject.convention import Convention
+from polyref.subject.frameworks import framework as adapter
 from polyref.subject.load import Source, source_of
 from polyref.subject.manner import PLAIN, Manner
 from polyref.subject.observation import Observation
 from polyref.subject.overrides import FOUND_OUT, Forms
 from polyref.subject.probe import probe
+
+_FORMATS = (BINARY64, BINARY32, BINARY16, BFLOAT16)
 
 
 class LocalSubject:
@@ -31,6 +35,7 @@ class LocalSubject:
         forms: the forms of the data, for the probe, where they are not to be found out.
         device: the torch device of the inputs; modules are moved there.
         settle: called after every call of the subject, before its result is read.
+        framework: whose arrays it is given, for the probe; by default the one that its code names.
 
     Raises:
         NoConvention: if the probe finds no way to call it.
@@ -54,11 +59,14 @@ class LocalSubject:
         forms: Forms = FOUND_OUT,
         device: str = "cpu",
         settle: Callable[[], object] = lambda: None,
+        framework: str | None = None,
     ) -> None:
         self.name = name if name is not None else _name_of(subject)
         self.source: Source = source_of(subject)
         if convention is None:
-            convention = probe(subject, self.name, init=init, call=call, forms=forms, device=device)
+            convention = probe(
+                subject, self.name, init=init, call=call, forms=forms, device=device, framework=framework
+            )
         self.convention = convention
         self._caller = Caller(subject, convention, device=device, settle=settle)
         self._device = device
@@ -84,10 +92,10 @@ class LocalSubject:
 
     def environment(self) -> dict[str, str]:
         """Versions and machine properties of this process, as text."""
-        return environment(self._device)
+        return environment(self._device, self.convention.framework)
 
 
-def environment(device: str = "cpu") -> dict[str, str]:
+def environment(device: str = "cpu", framework: str = "torch") -> dict[str, str]:
     """Versions and machine properties of this process, as text: what can move a result by an ulp."""
     found = {
         "python": platform.python_version(),
@@ -102,6 +110,10 @@ def environment(device: str = "cpu") -> dict[str, str]:
     if device.startswith("cuda"):
         found["device_name"] = torch.cuda.get_device_name(device)
         found["cuda"] = str(torch.version.cuda)
+    if framework != "torch":
+        used = adapter(framework)
+        found["framework"] = f"{framework} {used.version()}"
+        found["flushes"] = ", ".join(f.name for f in _FORMATS if used.flushes(torch_dtype(f)))
     return found
 
 

@@ -22,6 +22,8 @@ from polyref.subject.bare import bare_call
 from polyref.subject.convention import Convention, Kind, NoConvention, ReturnsNothing, frozen_value
 from polyref.subject.derivatives import labelled, refuse_derivatives
 from polyref.subject.explore import explored, formats_of, with_parameters
+from polyref.subject.frameworks import framework as adapter
+from polyref.subject.frameworks.detect import candidates
 from polyref.subject.overrides import FOUND_OUT, Forms
 from polyref.subject.signature import known_attributes, portable, role_named, signature_of
 from polyref.subject.trial import Trials, trial_case
@@ -41,6 +43,7 @@ def probe(
     call: Mapping[str, Any] | None = None,
     forms: Forms = FOUND_OUT,
     device: str = "cpu",
+    framework: str | None = None,
     trying: Callable[[str], None] = lambda _: None,
 ) -> Convention:
     """Find out how ``subject`` is called.
@@ -52,6 +55,7 @@ def probe(
         call: overrides of call arguments.
         forms: the forms of the data, where they are not to be found out.
         device: the torch device of the trials.
+        framework: whose arrays it is given; by default those that its code names are tried.
         trying: told the text of every trial before it is made.
 
     Returns:
@@ -66,6 +70,19 @@ def probe(
     subject = labelled(subject)
     trials = Trials(subject, device=device, trying=trying)
     base = Convention(name, "function", init=_pairs(init), call=_pairs(call))
+    failed: NoConvention | None = None
+    for chosen in (framework,) if framework is not None else candidates(subject):
+        try:
+            return _probed(trials, _with_framework(base, chosen), forms)
+        except NoConvention as e:
+            failed = failed or e
+    assert failed is not None
+    raise failed
+
+
+def _probed(trials: Trials, base: Convention, forms: Forms) -> Convention:
+    """The convention under one framework."""
+    subject, name = trials.subject, base.name
     known = dict(known_attributes(subject)) if _kinds(subject) == ("instance",) else {}
     known |= {role: portable(v) for k, v in (*base.init, *base.call) if (role := role_named(k)) is not None}
     base = replace(base, fixed=tuple(known.items()))
@@ -115,10 +132,18 @@ def _refuse_unbound(subject: Any, name: str) -> None:
         )
 
 
+def _with_framework(base: Convention, name: str) -> Convention:
+    """``base`` for a subject that takes the arrays of a framework."""
+    used = adapter(name)
+    return replace(base, framework=used.name, differentiable=used.no_gradient is None)
+
+
 def _kinds(subject: Any) -> tuple[Kind, ...]:
     if inspect.isclass(subject):
         return ("class",)
-    if inspect.isroutine(subject) or isinstance(subject, (functools.partial, torch.jit.ScriptFunction)):
+    # What jax.jit and tf.function make of a function is no function, but says which one it wraps.
+    function = inspect.unwrap(subject)
+    if inspect.isroutine(function) or isinstance(function, (functools.partial, torch.jit.ScriptFunction)):
         return ("function", "factory")
     return ("instance",)
 

@@ -44,9 +44,25 @@ def signature_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter] |
     if isinstance(function, torch.jit.ScriptFunction | torch.ScriptMethod):
         return _scripted(function)
     try:
-        return dict(inspect.signature(function).parameters)
+        found = dict(inspect.signature(function).parameters)
     except (TypeError, ValueError):
         return None
+    return found | _handed_on(function, found) if inspect.isclass(function) else found
+
+
+def _handed_on(made: type, found: Mapping[str, inspect.Parameter]) -> dict[str, inspect.Parameter]:
+    """What a constructor that takes ``**kwargs`` may hand on to that of a parent class, as Keras' losses do."""
+    added: dict[str, inspect.Parameter] = {}
+    parents = (base for base in made.__mro__ if "__init__" in vars(base) and base is not object)
+    for base in parents:
+        try:
+            own = dict(inspect.signature(vars(base)["__init__"]).parameters)
+        except (TypeError, ValueError):
+            break
+        added |= {name: p for name, p in own.items() if p.kind in _NAMED and name not in ("self", *found, *added)}
+        if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in own.values()):
+            break
+    return added
 
 
 def _scripted(function: Any) -> dict[str, inspect.Parameter]:
@@ -179,8 +195,8 @@ def switches(
             yield from ((where, p.name, word) for word in ("softmax", "sigmoid") if word != p.default)
 
 
-def reduction_values(p: inspect.Parameter) -> dict[str, tuple[Any, ...]]:
-    """What a reduction parameter may be set to, for each reduction."""
+def reduction_values(p: inspect.Parameter, framework: str) -> dict[str, tuple[Any, ...]]:
+    """What a reduction parameter may be set to, for each reduction; Keras has a name of its own for the mean."""
     kind = _enum_of(p)
     if kind is not None:
         spelled = {name.lower(): name for name in kind.__members__}
@@ -194,6 +210,8 @@ def reduction_values(p: inspect.Parameter) -> dict[str, tuple[Any, ...]]:
     if name == "reduce" and not isinstance(p.default, str):
         return EITHER
     is_word = name.startswith("reduction") or isinstance(p.default, str)
+    if is_word and framework == "tensorflow":
+        return REDUCTION_WORDS | {"mean": ("sum_over_batch_size", *REDUCTION_WORDS["mean"])}
     return REDUCTION_WORDS if is_word and not isinstance(p.default, bool) else REDUCING
 
 

@@ -168,6 +168,7 @@ def _opened(pipes: Pipes, request: dict[str, Any]) -> Any:
                 call=request["call"],
                 forms=Forms(**request["forms"]),
                 device=device,
+                framework=request["framework"],
                 trying=trying,
             )
     except ReturnsNothing as e:
@@ -185,7 +186,7 @@ def _opened(pipes: Pipes, request: dict[str, Any]) -> Any:
             "event": "opened",
             "convention": convention.to_json(),
             "source": {"file": source.file, "line": source.line, "doc": source.doc},
-            "environment": environment(device),
+            "environment": environment(device, convention.framework),
             "changed": changed,
         }
     )

@@ -18,7 +18,7 @@ from polyref.subject.manner import Manner, Mode
 from polyref.subject.observation import Observation
 from polyref.verdict import Outcome, Truth
 from polyref_properties.checks import UNDECIDED, answer, compare_values, same_numbers
-from polyref_properties.conditions import always
+from polyref_properties.conditions import all_of, always, needs_torch
 from polyref_properties.strategies import BENIGN, cases
 
 
@@ -139,7 +139,7 @@ COPIED = Property(
     formula="copy.deepcopy(f)(z, y) = f(z, y), bit by bit",
     citation="copy.deepcopy, documentation; averaged models are made by it",
     remedy="Keep parameters in attributes and tensors in buffers, and define no __deepcopy__.",
-    applies=_needs_an_object,
+    applies=all_of(needs_torch, _needs_an_object),
     strategy=_batches,
     check=_identical_in(
         "copied", "from a deep copy", "A deep copy of the loss returns something else than the loss itself."
@@ -167,7 +167,7 @@ RELOADED = Property(
     formula="f'.load_state_dict(f.state_dict()): f'(z, y) = f(z, y), bit by bit",
     citation="torch.nn.Module.register_buffer, documentation",
     remedy="Keep class weights with register_buffer, not as a plain attribute.",
-    applies=_needs_weights_kept,
+    applies=all_of(needs_torch, _needs_weights_kept),
     strategy=_weighted,
     check=_identical_in(
         "reloaded",
@@ -242,7 +242,7 @@ COMPILED = Property(
     formula="|torch.compile(f)(z, y) - f(z, y)| <= both tolerances",
     citation="torch.compile, documentation",
     remedy="Do not ask torch.compiler.is_compiling, and keep Python state and data-dependent branches out of forward.",
-    applies=always,
+    applies=needs_torch,
     strategy=_batches,
     check=_compiled,
     mutants=("compiled-differs",),
@@ -282,7 +282,7 @@ AUTOCAST = Property(
     formula="|f(z, y) under autocast - exact| <= radius of the rounding model in bfloat16",
     citation="Automatic mixed precision package, torch.amp, documentation",
     remedy="Take log_softmax and softmax of the logits in float32, and round at the end if at all.",
-    applies=_needs_binary32,
+    applies=all_of(needs_torch, _needs_binary32),
     strategy=_scaled_eighths,
     check=_autocast,
     mutants=("autocast-without-max",),

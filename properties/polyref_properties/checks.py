@@ -162,7 +162,7 @@ def family(truth: Truth) -> Truth:
     """The truth in the family proper: a polynomial with a link of its own is no member of it."""
     if not truth.case.spec.mixed:
         return truth
-    return Truth.of(truth.case.with_spec(polynomial_link=None, polynomial_gamma=None))
+    return Truth.of(truth.case.with_spec(polynomial_link=None, polynomial_gamma=None), flushed=truth.flushed)
 
 
 def answer(context: Context, case: Case, manner: Manner, *, gradient: bool = False) -> Observation | None:

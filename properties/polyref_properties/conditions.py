@@ -38,7 +38,25 @@ def needs_hard_labels(_: Convention, dialect: Dialect) -> str | None:
 
 def needs_gradient(convention: Convention, _: Dialect) -> str | None:
     """A subject that can be differentiated."""
+    if convention.framework == "numpy":
+        return "numpy has no automatic differentiation"
     return None if convention.differentiable else "it accepts no logits that require a gradient"
+
+
+def needs_torch(convention: Convention, _: Dialect) -> str | None:
+    """A subject of torch, for what only torch has."""
+    return None if convention.framework == "torch" else f"it is about torch, and this is {convention.framework}"
+
+
+def needs_classes_second(convention: Convention, _: Dialect) -> str | None:
+    """A subject of a framework whose losses have the classes along the second dimension."""
+    return None if convention.framework == "torch" else f"in {convention.framework} the classes come last"
+
+
+def needs_layouts(convention: Convention, _: Dialect) -> str | None:
+    """A subject of a framework whose arrays can lie in memory in several ways."""
+    laid_out = convention.framework in ("torch", "numpy")
+    return None if laid_out else f"an array of {convention.framework} has no layout to choose"
 
 
 def needs_wide_format(convention: Convention, _: Dialect) -> str | None:

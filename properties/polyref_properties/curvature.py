@@ -21,7 +21,7 @@ from polyref.reference.ball import enclosure, evaluate_balls
 from polyref.subject.manner import Manner, direction
 from polyref.verdict import Outcome, Truth, shown
 from polyref_properties.checks import PAPER, UNDECIDED, answer, over, rational, worse
-from polyref_properties.conditions import all_of, needs_gradient, needs_wide_format
+from polyref_properties.conditions import all_of, needs_gradient, needs_torch, needs_wide_format
 from polyref_properties.strategies import cases
 
 _CURVED = Manner(curvature=True)
@@ -97,7 +97,7 @@ SECOND_DERIVATIVE = Property(
     formula="|sum_i v_i d2l/dz_i dz_k - exact| <= distance of the central difference of correct gradients, for every k",
     citation=f"{PAPER}; Gill, Murray and Wright, Practical Optimization, 1981, section 8.6 for the step",
     remedy="Build the backward pass of differentiable operations, or give it a derivative of its own.",
-    applies=all_of(needs_gradient, needs_wide_format),
+    applies=all_of(needs_torch, needs_gradient, needs_wide_format),
     strategy=_small_cases,
     check=_matches,
     mutants=(

@@ -13,7 +13,7 @@ from polyref.property import Context, Property
 from polyref.spec import Spec, Weighting
 from polyref.subject.convention import Convention
 from polyref.subject.dialect import Dialect
-from polyref.verdict import Outcome, Truth, Verdict, shown, worst
+from polyref.verdict import Outcome, Verdict, shown, worst
 from polyref_properties.checks import (
     FOCAL,
     PAPER,
@@ -257,7 +257,7 @@ def _without_polynomial(spec: Spec) -> Spec:
 
 def _zero_is_cross_entropy(case: Case, context: Context) -> Outcome:
     own = context.dialect.own(case)
-    truth = Truth.of(replace(own, spec=_without_polynomial(own.spec)))
+    truth = context.truth_of(replace(own, spec=_without_polynomial(own.spec)))
     name = "the cross-entropy" if not own.spec.gamma else "the focal loss"
     return compare_values(context.observe(case), truth, f"At epsilon = 0 the value is not {name}.")
 
@@ -308,7 +308,7 @@ def _gamma_zero(case: Case, context: Context) -> Outcome:
     if any(own.spec.epsilon):
         truth, name = context.truth(case), "the loss without a focal factor"
     else:
-        truth, name = Truth.of(replace(own, spec=_without_polynomial(own.spec))), "the cross-entropy"
+        truth, name = context.truth_of(replace(own, spec=_without_polynomial(own.spec))), "the cross-entropy"
     differentiable = context.convention.differentiable
     seen = context.observe(case, gradient=differentiable)
     outcome = compare_values(seen, truth, f"At gamma = 0 the value is not that of {name}.")

@@ -16,7 +16,7 @@ from polyref.spec import Reduction
 from polyref.subject.manner import Manner
 from polyref.verdict import Outcome
 from polyref_properties.checks import TORCH, UNDECIDED, answer, same_numbers, worse
-from polyref_properties.conditions import always, needs_softmax
+from polyref_properties.conditions import all_of, always, needs_classes_second, needs_layouts, needs_softmax
 from polyref_properties.strategies import BENIGN, cases, logits
 
 # --- one row ------------------------------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ BEFORE_PLACES = Property(
     formula="f(z, y)[n, d] = f(z[n, :, d], y[n, d])",
     citation=f"{TORCH}: input (N, C, d_1, ..., d_K)",
     remedy="Take softmax, gather and sum over dimension 1, or move it last for logits and soft labels alike.",
-    applies=needs_softmax,
+    applies=all_of(needs_classes_second, needs_softmax),
     strategy=_placed,
     check=_before_places,
     mutants=("class-axis-last", "labels-in-another-order", "mean-over-places", "squeezed"),
@@ -176,7 +176,7 @@ LAYOUT = Property(
     formula="f(z) = f(z.contiguous())",
     citation="torch.Tensor.view and torch.as_strided, documentation",
     remedy="Index tensors by their dimensions, never by their storage; use reshape or contiguous before view.",
-    applies=always,
+    applies=needs_layouts,
     strategy=_batches,
     check=_layouts,
     mutants=("storage-read", "polynomial-as-a-column", "batch-size-fixed"),

@@ -258,7 +258,7 @@ def _is_sigmoid(case: Case, context: Context) -> Outcome:
     text = f"The loss of two classes is another at ({z1:g}, {z2:g}) than at ({z1 - z2:g}, 0), "
     outcome = agree(first, second, text + "which have the same probabilities.")
     # Of a formula that is not known there is no closed form, only the nearest one's.
-    closed = _closed(context.dialect.own(here)) if context.dialect.known else None
+    closed = _closed(context.dialect.own(here), context) if context.dialect.known else None
     if closed is None or first.keys().isdisjoint(_VALUES):
         return outcome
     (place,) = first.keys() & _VALUES
@@ -277,7 +277,7 @@ def _is_sigmoid(case: Case, context: Context) -> Outcome:
 _VALUES = {Place("l"), Place("l", 0)}
 
 
-def _closed(own: Case) -> Truth | None:
+def _closed(own: Case, context: Context) -> Truth | None:
     """The loss of one logit z_1 - z_2 under a sigmoid; None where the law of the weights has no such form."""
     spec, target = own.spec, own.target[0]
     weighted = own.weight is not None
@@ -292,7 +292,7 @@ def _closed(own: Case) -> Truth | None:
         target=((1.0 - target,),),
         weight=None if own.weight is None else (own.weight[target],),
     )
-    return Truth.of(sigmoid)
+    return context.truth_of(sigmoid)
 
 
 TWO_CLASSES = Property(

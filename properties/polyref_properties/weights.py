@@ -17,7 +17,7 @@ from polyref.subject.dialect import Dialect
 from polyref.subject.manner import Manner
 from polyref.verdict import Outcome
 from polyref_properties.checks import FOCAL, PAPER, TORCH, UNDECIDED, agree, all_zero, answers, asked, compare
-from polyref_properties.conditions import all_of, needs_known_formula, needs_weight
+from polyref_properties.conditions import all_of, needs_known_formula, needs_torch, needs_weight
 from polyref_properties.strategies import BENIGN, cases, offered, reduced
 
 
@@ -211,7 +211,7 @@ FOLLOW = Property(
     formula="module(w in binary32).to(dtype) = module(w in dtype)",
     citation="torch.nn.Module.register_buffer, documentation; torch.nn.CrossEntropyLoss, whose weight is a buffer",
     remedy='Keep the weights with self.register_buffer("weight", weight), not as a plain attribute.',
-    applies=_needs_weights_of_a_module,
+    applies=all_of(needs_torch, _needs_weights_of_a_module),
     strategy=_moved_cases,
     check=_moved,
     mutants=("weight-left-behind",),

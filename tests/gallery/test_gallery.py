@@ -151,7 +151,7 @@ def test_entries_are_consistent():
     for e in ENTRIES:
         assert entry(e.id) is e
         assert e.target.startswith("polyref.gallery.")
-        assert callable(loaded(e.id))
+        assert e.framework != "torch" or callable(loaded(e.id))
         assert (e.exit_code == 1) == bool(e.defects)
         assert len({d.property_id for d in e.defects}) == len(e.defects)
         assert all(d.summary.endswith(".") and d.remedy for d in e.defects)

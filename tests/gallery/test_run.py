@@ -42,7 +42,7 @@ def audits(monkeypatch: pytest.MonkeyPatch) -> dict[str, document.Document]:
         assert options.profile == "quick"
         return documents[target]
 
-    monkeypatch.setattr(run, "targets", lambda: SUBJECTS)
+    monkeypatch.setattr(run, "targets", lambda _=("torch",): SUBJECTS)
     monkeypatch.setattr(many, "audit", audit)
     return documents
 
@@ -91,7 +91,7 @@ def test_two_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pyt
     """Real audits in processes of their own, of the subject that takes the least time."""
     target = "polyref.gallery.nothing:Poly1CrossEntropyLoss"
     names = [(name, target, frozenset({"returns-a-value"})) for name in ("first", "second")]
-    monkeypatch.setattr(run, "targets", lambda: names)
+    monkeypatch.setattr(run, "targets", lambda _=("torch",): names)
     assert run.run(tmp_path, profile="quick", jobs=2) == 0
     for name, _, _ in names:
         assert [f.property for f in document.read(tmp_path / f"{name}.json").violated] == ["returns-a-value"]
@@ -99,8 +99,12 @@ def test_two_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pyt
 
 
 def test_the_record_names_every_entry_and_our_own() -> None:
-    listed = list(run.targets())
-    assert [target for _, target, _ in listed] == [t for _, t in run.OURS] + [e.target for e in ENTRIES]
+    of_torch = list(run.targets())
+    foreign = list(run.targets(("jax", "tensorflow")))
+    mine = [e.target for e in ENTRIES if e.framework == "torch"]
+    assert [target for _, target, _ in of_torch] == [t for _, t in run.OURS] + mine
+    assert {target for _, target, _ in foreign} == {e.target for e in ENTRIES} - set(mine)
+    listed = [*of_torch, *foreign]
     assert len({name for name, _, _ in listed}) == len(listed)
     assert all(not known for _, target, known in listed if target.startswith("polyref.nn"))
 
