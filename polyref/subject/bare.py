@@ -189,7 +189,7 @@ def _ways(trials: Trials, base: Convention, case: Case) -> Iterator[_Way]:
             trials.note(constructor.render({}), "its signature has no room for logits and labels")
             continue
         missing = unfilled(parameters or {}, (data.logits, data.labels), dict(constructor.call))
-        if missing:
+        if missing and data.logits is not None:  # else they may be data themselves
             trials.lacking("--call", missing)
             continue
         for convention in _with_required(constructor, parameters or {}, "call"):

@@ -141,7 +141,7 @@ class Data(NamedTuple):
 
 def data_arguments(parameters: Mapping[str, inspect.Parameter] | None) -> Data | None:
     """Where logits and labels go; None if the signature has no room for two arguments."""
-    if parameters is None or any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters.values()):
+    if parameters is None:
         return Data()
     usable = [
         p
@@ -149,7 +149,7 @@ def data_arguments(parameters: Mapping[str, inspect.Parameter] | None) -> Data |
         if p.kind in (*_POSITIONAL, inspect.Parameter.KEYWORD_ONLY) and not _is_setting(p)
     ]
     if len(usable) < 2:
-        return None
+        return Data() if any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters.values()) else None
     logits = next((p for p in usable if p.name.lower() in LOGITS), None)
     labels = next((p for p in usable if p.name.lower() in LABELS and p is not logits), None)
     named = logits is not None or labels is not None

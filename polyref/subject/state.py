@@ -46,11 +46,13 @@ def _enter(folder: str | None) -> None:
 
 
 def _cudnn() -> tuple[bool, bool]:
-    return torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    return torch._C._get_cudnn_deterministic(), torch._C._get_cudnn_benchmark()
 
 
 def _set_cudnn(flags: tuple[bool, bool]) -> None:
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = flags
+    deterministic, benchmark = flags
+    torch._C._set_cudnn_deterministic(deterministic)
+    torch._C._set_cudnn_benchmark(benchmark)
 
 
 def _has_children() -> bool:

@@ -29,8 +29,6 @@ def undisturbed() -> Iterator[None]:
             stack.callback(put, read())
         if torch.cuda.is_initialized():
             stack.callback(torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all())
-        for name in _CUDNN:
-            stack.callback(setattr, torch.backends.cudnn, name, getattr(torch.backends.cudnn, name))
         warnings.simplefilter("ignore")
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
@@ -77,5 +75,9 @@ _STATE: tuple[tuple[Callable[[], Any], Callable[[Any], object]], ...] = (
     (lambda: list(sys.path), _set_path),
     (lambda: dict(os.environ), _set_environment),
     (os.getcwd, os.chdir),
+    # Those of torch.backends.cudnn may have been closed to assignment.
+    (torch._C._get_cudnn_enabled, torch._C._set_cudnn_enabled),
+    (torch._C._get_cudnn_benchmark, torch._C._set_cudnn_benchmark),
+    (torch._C._get_cudnn_deterministic, torch._C._set_cudnn_deterministic),
+    (torch._C._get_cudnn_allow_tf32, torch._C._set_cudnn_allow_tf32),
 )
-_CUDNN = ("enabled", "benchmark", "deterministic", "allow_tf32")

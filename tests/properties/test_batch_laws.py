@@ -185,13 +185,14 @@ def test_an_impossible_class_moves_the_targets_behind_it(place):
 @pytest.mark.parametrize("reduction", list(Reduction)[:3])
 def test_the_closed_form_of_two_classes_is_the_reference_of_the_pair(spec, reduction):
     case = replace(ROWS, logits=((0.5, -1.0),), target=(1,), weight=(0.5, 3.0)).with_spec(reduction=reduction, **spec)
-    closed = symmetries._closed(case)
+    context = Context(None, CLAIMED, case.format)
+    closed = symmetries._closed(case, context)
     if reduction is Reduction.MEAN or spec.get("weighting") == "rescaled_p":
         assert closed is None
     else:
         assert closed.value(0).overlaps(Truth.of(case).value(0))
     bare = replace(case, weight=None)
-    assert symmetries._closed(bare).value(0).overlaps(Truth.of(bare).value(0))
+    assert symmetries._closed(bare, context).value(0).overlaps(Truth.of(bare).value(0))
 
 
 # --- labels -------------------------------------------------------------------------------------------------------

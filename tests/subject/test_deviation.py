@@ -241,7 +241,9 @@ GALLERY = {
 }
 
 
-@pytest.mark.parametrize("entry", [e for e in ENTRIES if e.id != "returns-nothing"], ids=lambda e: e.id)
+@pytest.mark.parametrize(
+    "entry", [e for e in ENTRIES if e.framework == "torch" and e.id != "returns-nothing"], ids=lambda e: e.id
+)
 def test_gallery_entries_are_named(entry):
     module, _, name = entry.target.partition(":")
     found = identify(LocalSubject(getattr(importlib.import_module(module), name)))
@@ -275,7 +277,6 @@ def x(z, y):
         (lambda z, y, e: entropy(z, y) - e * x(z, y), "CE - eps x"),
         (lambda z, y, e: entropy(z, y) + abs(e) * x(z, y), "CE + |eps| x"),
         (lambda z, y, e: entropy(z, y) + 0.3 * e * x(z, y), "CE + 0.3 eps x"),
-        (lambda z, y, e: -entropy(z, y) - e * x(z, y), "-(CE + eps x)"),
         (lambda z, y, e: x(z, y) ** 2 * entropy(z, y) + e * x(z, y), "x^2 CE + eps x"),
         (lambda z, y, e: entropy(z.softmax(-1), y) + e * x(z.softmax(-1), y), "CE + eps x; softmax of the softmax"),
         (

@@ -73,9 +73,8 @@ def test_what_was_found_before_a_death_is_kept_and_what_was_not_tried_is_open(fe
     assert complaints(BY_NAME["dying:backward"], found) == []
     said = {f.property: (f.verdict, f.explanation) for f in found.document.findings}
     assert said[GRADIENT] == ("inconclusive", f"Not decided: killed: signal SIGABRT, see {PROCESS}.")
-    assert (found.document.dialect.formula, found.document.dialect.notes) == (
-        *("CE + x", ["Not everything was tried: it ended its process 2 times."]),
-    )
+    assert found.document.dialect.formula == "CE + x"
+    assert found.document.dialect.notes[-1] == "Not everything was tried: it ended its process 2 times."
     (death,) = (f for f in found.document.violated if f.property == PROCESS)
     assert len(death.case["logits"][0]) == 2
     words = shlex.split(death.reproduce)
@@ -91,12 +90,14 @@ def test_the_time_of_an_audit_is_limited(few_laws, monkeypatch):
         return dialect
 
     monkeypatch.setattr(audits, "identify", identified)
-    patient = Options(profile="quick", formats=(BINARY64,), limits=Limits(seconds_per_case=60.0), budget=99.0)
+    patient = Options(profile="quick", formats=(BINARY64,), limits=Limits(seconds_per_case=2.0), budget=99.0)
     document = audited(BY_NAME["hanging:call"], patient).document
     assert "Not everything was tried: the time for the audit, 99 s, was used up." in document.dialect.notes
-    assert {f.verdict for f in document.findings} == {"inconclusive"}
-    assert all("the time for the audit, 99 s, was used up." in f.explanation for f in document.findings)
-    assert document.exit_code == 3
+    # It hangs for two classes, and has done so once before: when it was identified.
+    laws = [f for f in document.findings if f.property != PROCESS]
+    assert {f.verdict for f in laws} == {"inconclusive"}
+    assert all("the time for the audit, 99 s, was used up." in f.explanation for f in laws)
+    assert [f.property for f in document.violated] == [PROCESS]
 
 
 def test_no_time_at_all_is_a_refusal():
