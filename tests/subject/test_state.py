@@ -57,6 +57,8 @@ def test_a_removed_folder_and_an_alarm(tmp_path, monkeypatch):
     assert signal.alarm(0) == 0
 
 
+# JAX, which another test may have loaded into this process, warns of every fork; this child does nothing but wait.
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
 def test_a_process_that_a_call_leaves_is_ended():
     state = ProcessState()
     fork(LOGITS, LABELS)
