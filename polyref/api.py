@@ -115,7 +115,7 @@ def check(
             raise UsageError(f"the case has the type {type(case).__name__}: give a Case, or what a finding has of one")
         case = Case.from_json(dict(case))
     with asked.started() as runner:
-        return tried(law, case, runner, identify(runner))
+        return tried(law, case, runner, lambda: identify(runner))
 
 
 def _settle_hypothesis() -> None:

@@ -245,7 +245,7 @@ def check_one(target: str, law_id: str, case_json: str, options: Options) -> Out
     Raises:
         UsageError: for an unknown law, or a text that is no case.
     """
-    law = None if law_id == records.KEEPS_ITS_PROCESS else chosen_laws(Options(laws=(law_id,)))[0]
+    law = law_named(law_id)
     try:
         data = json.loads(case_json)
     except json.JSONDecodeError as e:
@@ -254,18 +254,34 @@ def check_one(target: str, law_id: str, case_json: str, options: Options) -> Out
         raise UsageError("--case is no JSON object: copy it from the finding")
     case = Case.from_json(data)
     with opened(target, options) as subject:
-        if law is None:
-            return records.survival(subject.observe(case, gradient=subject.convention.differentiable, twice=True))
-        return tried(law, case, subject, identify(subject))
+        return tried(law, case, subject, lambda: identify(subject))
 
 
-def tried(law: Property, case: Case, runner: Runner, dialect: Dialect) -> Outcome:
+def law_named(law_id: str) -> Property | None:
+    """The law of an id; None for the one that a subject keeps its process, which every case tests.
+
+    Raises:
+        UsageError: if there is none, with the nearest that are.
+    """
+    return None if law_id == records.KEEPS_ITS_PROCESS else chosen_laws(Options(laws=(law_id,)))[0]
+
+
+def tried(law: Property | None, case: Case, runner: Runner, identified: Callable[[], Dialect]) -> Outcome:
     """One case of one law, tried on a subject.
+
+    Args:
+        law: as :func:`law_named` has it.
+        case: the case.
+        runner: the subject.
+        identified: its dialect, asked for where the law needs it: a subject may end its process over the questions.
 
     Raises:
         UsageError: if the law does not apply to it.
         NotOffered: if its convention has no way to ask for the case.
     """
+    if law is None:
+        return records.survival(runner.observe(case, gradient=runner.convention.differentiable, twice=True))
+    dialect = identified()
     reason = objection(law, runner.convention, dialect)
     if reason is not None:
         raise UsageError(f"{law.id} does not apply to {runner.name}: {reason}")

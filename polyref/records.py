@@ -363,7 +363,16 @@ def nothing_returned(
         ),
     )
     made = settings(options, options.formats, 1, seconds, started)
-    return _unidentified(target, Source(), error.convention, [finding], made, formula="nothing: it returns None")
+    return _unidentified(
+        target,
+        Source(),
+        error.convention,
+        [finding],
+        made,
+        formula="nothing: it returns None",
+        deviation="It returns None.",
+        remedy=finding.remedy,
+    )
 
 
 def never_identified(
@@ -383,6 +392,8 @@ def _unidentified(
     made: doc.Settings,
     *,
     formula: str,
+    deviation: str = "",
+    remedy: str = "",
 ) -> doc.Document:
     return doc.Document(
         subject=subject(target, target.rpartition(":")[2], source, how.framework),
@@ -397,8 +408,8 @@ def _unidentified(
             residual=None,
             link="other",
             gamma=None,
-            deviation="It returns None.",
-            remedy="End forward with `return loss`.",
+            deviation=deviation,
+            remedy=remedy,
             notes=[],
         ),
         findings=findings,

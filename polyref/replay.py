@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import os
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 
-from polyref.auditor import RETURNS_A_VALUE, chosen_laws, opened, tried
+from polyref.auditor import RETURNS_A_VALUE, law_named, opened, tried
 from polyref.case import Case
 from polyref.choice import chosen
 from polyref.errors import NothingMeasured, UsageError
@@ -23,8 +24,8 @@ from polyref.subject.client import DEFAULT_LIMITS, Limits
 from polyref.subject.convention import NotOffered, ReturnsNothing
 from polyref.subject.dialect import Dialect
 from polyref.subject.identify import identify
-from polyref.subject.overrides import parse_overrides
-from polyref.subject.runner import Runner
+from polyref.subject.overrides import FORM_OPTIONS, Forms, parse_overrides
+from polyref.subject.runner import Exhausted, Runner
 from polyref.verdict import Outcome, Verdict
 
 
@@ -53,8 +54,8 @@ def replay(
         raise UsageError(
             f"{name} is about an object in hand, {target!r}, which no command can load: use polyref.check in Python"
         )
-    known = replace(options, laws=tuple(i for i in ids if i != RETURNS_A_VALUE), limits=limits)
-    laws = {law.id: law for law in chosen_laws(known)} if known.laws else {}
+    known = replace(options, limits=limits)
+    laws = {i: law_named(i) for i in ids if i != RETURNS_A_VALUE}
     cases = [_case(f, name) for f in violated]
     with progress(target, total=len(violated)) as meter:
         return list(_replayed(target, known, laws, list(zip(violated, cases, strict=True)), meter))
@@ -63,20 +64,20 @@ def replay(
 def _replayed(
     target: str,
     options: Options,
-    laws: dict[str, Property],
+    laws: dict[str, Property | None],
     findings: list[tuple[doc.Finding, Case | None]],
     meter: Meter,
 ) -> Iterator[Replay]:
     meter.doing("loading")
     try:
         with opened(target, options) as subject:
-            dialect = identify(subject)
+            identified = cache(lambda: identify(subject))
             for finding, case in findings:
                 meter.doing(finding.property)
                 if case is None:
                     yield Replay(finding, "fixed", observed="a loss", ratio=0.0)
                 else:
-                    yield _again(finding, laws[finding.property], case, subject, dialect)
+                    yield _again(finding, laws[finding.property], case, subject, identified)
                 meter.step()
     except ReturnsNothing as e:
         for finding, _ in findings:
@@ -85,12 +86,14 @@ def _replayed(
             yield Replay(finding, "still there" if same else "changed", observed="None", ratio=math.inf, why=why)
 
 
-def _again(finding: doc.Finding, law: Property, case: Case, runner: Runner, dialect: Dialect) -> Replay:
+def _again(
+    finding: doc.Finding, law: Property | None, case: Case, runner: Runner, identified: Callable[[], Dialect]
+) -> Replay:
     try:
-        outcome = tried(law, case, runner, dialect)
+        outcome = tried(law, case, runner, identified)
     except LawFailed:
         raise
-    except (NotOffered, UsageError) as e:
+    except (NotOffered, UsageError, Exhausted) as e:
         return Replay(finding, "changed", observed="", ratio=None, why=f"It cannot be tried again: {e}.")
     return _compared(finding, outcome)
 
@@ -120,21 +123,24 @@ def _read(path: str | os.PathLike[str], name: str) -> tuple[str, Options, list[d
     data = structs.read_bytes(path)
     found = doc.loads_any(data, name=os.fspath(path))
     if isinstance(found, doc.Document):
-        made, called = found.settings.init, found.settings.call
-        init = [f"{k}={v}" for k, v in made.items()]
-        call = [f"{k}={v}" for k, v in called.items()]
-        return found.subject.target, _options(init, call), [*found.findings]
+        settings, made = found.settings, {}
+        for option, overrides in (("--init", settings.init), ("--call", settings.call)):
+            made[option] = [f"{k}={v}" for k, v in overrides.items()]
+        framework = found.subject.framework
+        return found.subject.target, _options(made, Forms.told(settings.forms), framework), [*found.findings]
     try:
         words = shlex.split(found.reproduce)
     except ValueError:
         words = []
     if words[:2] != ["polyref", "check"] or len(words) < 7 or len(words) % 2 == 0:
         raise UsageError(f"{name} does not say what its finding is about: give the document that it is from")
-    pairs = list(zip(words[7::2], words[8::2], strict=True))
-    init = [v for k, v in pairs if k == "--init"]
-    call = [v for k, v in pairs if k == "--call"]
-    return words[2], _options(init, call), [found]
+    given: dict[str, list[str]] = {}
+    for option, value in zip(words[7::2], words[8::2], strict=True):
+        given.setdefault(option, []).append(value)
+    told = {name: given.get(f"--{option}", [None])[0] for name, option in FORM_OPTIONS.items()}
+    return words[2], _options(given, Forms.told(told), given.get("--framework", [None])[0]), [found]
 
 
-def _options(init: list[str], call: list[str]) -> Options:
-    return Options(init=parse_overrides(init, "init"), call=parse_overrides(call, "call"))
+def _options(given: Mapping[str, list[str]], forms: Forms, framework: str | None) -> Options:
+    init, call = (parse_overrides(given.get(f"--{name}", []), name) for name in ("init", "call"))
+    return Options(init=init, call=call, forms=forms, framework=framework)

@@ -111,6 +111,33 @@ def test_one_finding_cut_out(audited: doc.Document, file: Path, tmp_path: Path) 
         replay(path)
 
 
+def test_what_was_told_about_the_call_is_told_again(
+    audited: doc.Document, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a document, and by the command that a finding cut out of one ends in."""
+    asked: list[Options] = []
+
+    def noted(target: str, options: Options) -> AbstractContextManager[Runner]:
+        asked.append(options)
+        return here(target, options)
+
+    monkeypatch.setattr(again, "opened", noted)
+    told = {"labels": "index", "inputs": "logits", "order": "logits_first"}
+    doc.write(msgspec.structs.replace(audited, settings=msgspec.structs.replace(audited.settings, forms=told)), file)
+    replay(file, properties=[LAWS[0]])
+    cut = audited.violated[0]
+    line = f"{cut.reproduce} --framework torch --labels index --input logits --order logits_first"
+    path = tmp_path / "finding.json"
+    path.write_bytes(msgspec.json.encode(structs.plain(msgspec.structs.replace(cut, reproduce=line))))
+    replay(path)
+    assert [(o.forms.given, o.framework) for o in asked] == [(told, "torch")] * 2
+    doc.write(
+        msgspec.structs.replace(audited, settings=msgspec.structs.replace(audited.settings, forms={"x": "y"})), file
+    )
+    with pytest.raises(UsageError, match="'x' is no form of the data: choose labels, inputs, order"):
+        replay(file)
+
+
 def test_a_law_that_no_longer_applies(audited: doc.Document, file: Path) -> None:
     source(audited).write_text(
         WRONG.replace(', epsilon=1.0, note="n"):', ', note="n", epsilon=1.0):\n    epsilon = 1.0').replace(

@@ -6,7 +6,7 @@ import ast
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from polyref.errors import UsageError
 from polyref.subject.convention import Inputs, LabelForm, Order, frozen_value
@@ -35,6 +35,18 @@ class Forms:
             if value not in known[name]:
                 raise UsageError(f"{name} {value!r} is not known: choose one of {', '.join(known[name])}")
 
+    @classmethod
+    def told(cls, given: Mapping[str, str | None]) -> Forms:
+        """The forms of these names, as a document or a command has them.
+
+        Raises:
+            UsageError: for a name or a form that there is not.
+        """
+        for name in given:
+            if name not in FORM_OPTIONS:
+                raise UsageError(f"{name!r} is no form of the data: choose {', '.join(FORM_OPTIONS)}")
+        return cls(**cast(Any, given))
+
     @property
     def given(self) -> dict[str, str]:
         """What the probe is told, by name."""
@@ -43,12 +55,13 @@ class Forms:
     def options(self) -> Iterator[str]:
         """The same as words of a command line."""
         for name, value in self.given.items():
-            yield from (f"--{_OPTIONS.get(name, name)}", value)
+            yield from (f"--{FORM_OPTIONS[name]}", value)
 
 
 #: Nothing is told, and all is found out.
 FOUND_OUT = Forms()
-_OPTIONS = {"inputs": "input"}
+#: What each is called on the command line.
+FORM_OPTIONS = {"labels": "labels", "inputs": "input", "order": "order"}
 
 
 def parse_overrides(items: Iterable[str], what: str = "--init") -> dict[str, Any]:

@@ -166,7 +166,7 @@ def _opened(pipes: Pipes, request: dict[str, Any]) -> Any:
                 name,
                 init=request["init"],
                 call=request["call"],
-                forms=Forms(**request["forms"]),
+                forms=Forms.told(request["forms"]),
                 device=device,
                 framework=request["framework"],
                 trying=trying,

@@ -18,13 +18,16 @@ from polyref.auditor import Options, check_one
 from polyref.errors import NothingMeasured, UsageError
 from polyref.formats import BINARY32, BINARY64
 from polyref.property import Context
+from polyref.replay import replay
+from polyref.report.document import write
 from polyref.report.progress import progress
 from polyref.search import search
 from polyref.subject import Limits, LocalSubject, Subject
 from polyref.subject.convention import Convention
 from polyref.subject.identify import identify
+from polyref.subject.manner import PLAIN
 from polyref.subject.observation import Observation
-from polyref.subject.runner import Exhausted
+from polyref.subject.runner import Death, Exhausted
 from polyref.verdict import Verdict
 from subject import zoo
 from subject.cases import case
@@ -68,7 +71,7 @@ def test_an_audit_says_what_its_subject_did_and_leaves_no_trace_here(name, few_l
     assert {k: after[k] for k in before if after[k] != before[k]} == {}
 
 
-def test_what_was_found_before_a_death_is_kept_and_what_was_not_tried_is_open(few_laws):
+def test_what_was_found_before_a_death_is_kept_and_what_was_not_tried_is_open(few_laws, tmp_path):
     found = looked_at(BY_NAME["dying:backward"])
     assert complaints(BY_NAME["dying:backward"], found) == []
     said = {f.property: (f.verdict, f.explanation) for f in found.document.findings}
@@ -81,6 +84,9 @@ def test_what_was_found_before_a_death_is_kept_and_what_was_not_tried_is_open(fe
     outcome = check_one(words[2], PROCESS, words[words.index("--case") + 1], Options())
     assert (outcome.verdict, outcome.observed) == (Verdict.VIOLATED, "killed: signal SIGABRT")
     assert records.survival(Observation(value=(1.0,))).verdict is Verdict.HOLDS
+    write(found.document, tmp_path / "audit.json")
+    (again,) = replay(tmp_path / "audit.json", properties=[PROCESS])
+    assert (again.became, again.observed) == ("still there", "killed: signal SIGABRT")
 
 
 def test_the_time_of_an_audit_is_limited(few_laws, monkeypatch):
@@ -168,3 +174,11 @@ def test_a_subject_that_was_never_identified_measures_nothing(monkeypatch):
         pytest.raises(NothingMeasured, match="plain was not identified, enough is enough"),
     ):
         audits._audited("subject.zoo:plain", runner, Options(profile="quick"), meter, datetime.now(UTC))
+    runner.deaths = [Death(case(2), PLAIN, "signal SIGABRT")]
+    with progress("plain", quiet=True) as meter:
+        found = audits._audited("subject.zoo:plain", runner, Options(profile="quick"), meter, datetime.now(UTC))
+    assert [f.property for f in found.violated] == [PROCESS]
+    said = found.dialect
+    assert (said.formula, said.deviation, said.remedy) == (
+        *("not known: plain was not identified, enough is enough", "", ""),
+    )
