@@ -11,6 +11,10 @@ from torch import Tensor
 from polyref.subject.convention import PROBABILITIES, Convention, Inputs, LabelForm, Layout
 from polyref.subject.handover import Refused
 
+# Bound before any subject is imported, as in :mod:`polyref.subject.call`.
+_one_hot, _minimum = torch.nn.functional.one_hot, torch.minimum
+_softmax, _log_softmax, _sigmoid = torch.softmax, torch.log_softmax, torch.sigmoid
+
 
 def formed(labels: Tensor, form: LabelForm, classes: int, dtype: torch.dtype) -> Tensor:
     """Class indices (N,) in the form of the convention."""
@@ -21,7 +25,7 @@ def formed(labels: Tensor, form: LabelForm, classes: int, dtype: torch.dtype) ->
             return labels.int()
         case "index_column":
             return labels[:, None]
-    hot = torch.nn.functional.one_hot(labels, classes)
+    hot = _one_hot(labels, classes)
     return {"one_hot": hot.to(dtype), "one_hot_bool": hot.bool()}.get(form, hot)
 
 
@@ -35,11 +39,11 @@ def _inputs(logits: Tensor, inputs: Inputs) -> Tensor:
     dim = 1 if logits.dim() > 1 else 0
     match inputs:
         case "probabilities":
-            return torch.softmax(logits, dim)
+            return _softmax(logits, dim)
         case "log_probabilities":
-            return torch.log_softmax(logits, dim)
+            return _log_softmax(logits, dim)
         case "sigmoid_probabilities":
-            return torch.sigmoid(logits)
+            return _sigmoid(logits)
     return logits
 
 
@@ -54,7 +58,7 @@ def require_told(logits: Tensor, inputs: Inputs) -> None:
     p, finfo = _inputs(logits.detach(), inputs), torch.finfo(logits.dtype)
     least, limit = p, finfo.smallest_normal
     if inputs == "sigmoid_probabilities":
-        least, limit = torch.minimum(p, 1 - p), finfo.eps**0.5
+        least, limit = _minimum(p, 1 - p), finfo.eps**0.5
     if bool((least < limit).any()):
         raise Refused("its probabilities are rounded to too few digits")
 
