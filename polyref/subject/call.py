@@ -35,7 +35,8 @@ _MOST_NUMBERS = 1 << 16
 #: More different warnings than anybody reads.
 _MOST_WARNINGS = 20
 # Bound before any subject is imported: one that replaces a function of torch must not falsify what is measured of it.
-_tensor, _ones_like, _equal, _grad = torch.tensor, torch.ones_like, torch.equal, torch.autograd.grad
+_tensor, _ones, _ones_like, _full_like = torch.tensor, torch.ones, torch.ones_like, torch.full_like
+_equal, _grad = torch.equal, torch.autograd.grad
 #: The weight of every class of a second instance, which is to take over the first one's.
 _OTHER_WEIGHT = 0.25
 
@@ -120,8 +121,8 @@ class Caller:
         positional = tuple(value for keyword, value in data if keyword is None)
         keywords = {keyword: value for keyword, value in data if keyword is not None}
         settings = self._settings("call", case, inputs.weight, manner)
-        constructed = convention.kind in ("class", "factory")
-        constructor = self._settings("constructor", case, inputs.weight, manner) if constructed else None
+        anew = self.framework.makes_anew and convention.kind in ("class", "factory")
+        constructor = self._settings("constructor", case, inputs.weight, manner) if anew else None
         try:
             return self.framework.run(Call(made, self.subject, constructor, positional, keywords | settings, logits))
         finally:
@@ -174,7 +175,7 @@ class Caller:
                     return weight
                 # Weights of its own by default would be another case than the one without weights.
                 weighted = parameter.required or parameter.default is not None
-                return torch.ones(case.classes, dtype=torch_dtype(case.format)) if weighted else _DEFAULT
+                return _ones(case.classes, dtype=torch_dtype(case.format)) if weighted else _DEFAULT
             case "smoothing":
                 return spec.smoothing
             case "ignore_index":
@@ -252,7 +253,7 @@ class Caller:
         narrow = weight.float() if weight is not None and manner.mode == "moved" else weight
 
         def another() -> Any:
-            return self.make(case, None if weight is None else torch.full_like(weight, _OTHER_WEIGHT), manner)
+            return self.make(case, None if weight is None else _full_like(weight, _OTHER_WEIGHT), manner)
 
         return prepared(self.make(case, narrow, manner), another, manner, torch_dtype(case.format))
 

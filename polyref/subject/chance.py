@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from polyref.case import Case
-from polyref.subject.frameworks import framework
 from polyref.subject.local import LocalSubject
 from polyref.subject.manner import PLAIN, Manner
 from polyref.subject.observation import Observation
@@ -37,6 +36,5 @@ class SeededSubject(LocalSubject):
         self.times = self.times + 1 if asked == self._asked else 0
         self._asked = asked
         seed(self.times)
-        if self.convention.framework != "torch":
-            framework(self.convention.framework).seed(self.times)
+        self._caller.framework.seed(self.times)
         return super().observe(case, gradient=gradient, twice=twice, manner=manner)

@@ -18,6 +18,7 @@ from polyref.reference.ball import evaluate_balls
 from polyref.spec import Link, Reduction, Spec
 from polyref.subject.convention import Convention, NotJudged
 from polyref.subject.names import DATASETS
+from polyref.subject.plausible import sure
 from polyref.subject.signature import data_arguments, signature_of
 from polyref.subject.trial import Found, Trials
 
@@ -68,7 +69,7 @@ def refuse_derivatives(trials: Trials, found: Found, case: Case) -> None:
         outcome = trials.run(found.convention, replace(case, logits=tuple(logits)), quiet=True)
         return outcome.value if outcome is not None and outcome.kind == "elements" else None
 
-    right = observed([tuple(30.0 if k == t else -30.0 for k in range(case.classes)) for t in targets])
+    right = observed([sure(case, t) for t in targets])
     undecided = observed([(0.0,) * case.classes] * len(targets))
     if right is None or undecided is None or not float(right.abs().max()) < 1e-3:
         return

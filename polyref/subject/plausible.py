@@ -43,9 +43,9 @@ def judged(trials: Trials, convention: Convention, case: Case) -> Judgement:
     """Ask for five predictions of the shape of ``case``."""
     targets = [t for t in case.target if isinstance(t, int)]
     following = [(t + 1) % case.classes for t in targets]
-    right = _cost(trials, convention, case, [_sure(case, t) for t in targets])
-    other = _cost(trials, convention, case, [_sure(case, t) for t in following], following)
-    wrong = _cost(trials, convention, case, [_sure(case, t) for t in following])
+    right = _cost(trials, convention, case, [sure(case, t) for t in targets])
+    other = _cost(trials, convention, case, [sure(case, t) for t in following], following)
+    wrong = _cost(trials, convention, case, [sure(case, t) for t in following])
     # Of one sign, so that logits taken for probabilities and cut off there are all certain.
     undecided = [_cost(trials, convention, case, [(z,) * case.classes] * len(targets)) for z in (2.0, -2.0)]
     words = f"a certain right prediction costs {right:.3g}, a certain wrong one {wrong:.3g}"
@@ -60,7 +60,8 @@ def judged(trials: Trials, convention: Convention, case: Case) -> Judgement:
     return Judgement(False, False, words)
 
 
-def _sure(case: Case, k: int) -> Row:
+def sure(case: Case, k: int) -> Row:
+    """Logits that are certain of class k."""
     return tuple(_CERTAIN if i == k else -_CERTAIN for i in range(case.classes))
 
 

@@ -115,7 +115,7 @@ def serve(pipes: Pipes) -> None:
         manner = Manner.from_json(request["manner"]) if "manner" in request else PLAIN
         try:
             observation = runner.observe(case, gradient=request["gradient"], twice=request["twice"], manner=manner)
-        except Exception:
+        except Exception:  # of polyref's own making: those of the subject are in the observation
             raise
         except BaseException as e:  # no key and no signal of polyref's reaches this process: the subject raised it
             observation = Observation(error=one_line(e))

@@ -23,7 +23,7 @@ class Call(NamedTuple):
     Attributes:
         made: what is called.
         subject: the class, function, factory or instance behind it.
-        constructor: what the subject is made with, None where it is not made.
+        constructor: what the subject is made with, None where it is not made anew.
         positional: arguments by position.
         keywords: arguments by keyword.
         logits: the tensor among them that the gradient is taken of; none is wanted where it does not require one.
@@ -58,10 +58,12 @@ class Framework(ABC):
     Attributes:
         name: as users write it.
         no_gradient: why there is never a gradient; None where the framework differentiates.
+        makes_anew: whether a call makes the subject once more, inside of what the framework traces.
     """
 
     name: ClassVar[FrameworkName]
     no_gradient: ClassVar[str | None] = None
+    makes_anew: ClassVar[bool] = False
 
     @abstractmethod
     def array(self, tensor: Tensor) -> Any:
@@ -91,9 +93,8 @@ class Framework(ABC):
             return f"second derivatives are asked of torch only, and this is {self.name}"
         return None if manner.layout == "contiguous" else f"an array of {self.name} has no layout to choose"
 
-    @abstractmethod
-    def seed(self, number: int) -> None:
-        """Seed the framework's global random numbers."""
+    def seed(self, number: int) -> None:  # noqa: B027 -- most have nothing more to seed
+        """Seed the framework's own random numbers; those of torch, numpy and Python are seeded anyway."""
 
     @abstractmethod
     def version(self) -> str:

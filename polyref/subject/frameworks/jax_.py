@@ -30,6 +30,7 @@ class Jax(Framework):
     """JAX on the CPU."""
 
     name = "jax"
+    makes_anew = True
 
     def __init__(self) -> None:
         self._jax: Any = import_module("jax")
@@ -60,7 +61,7 @@ class Jax(Framework):
         for way in range(first, _EAGER):
             try:
                 found = self._compiled(call, way)
-            except Exception:
+            except Exception:  # whatever tracing stumbles over, the next way may do without; the last one raises
                 continue
             self._ways[id(call.subject)] = call.subject, way
             return found
@@ -128,9 +129,6 @@ class Jax(Framework):
         if self._numpy.issubdtype(leaf.dtype, self._numpy.floating):
             return self._numpy.full_like(leaf, 1 if ones else 0)
         return np.zeros(leaf.shape, self._jax.dtypes.float0)
-
-    def seed(self, number: int) -> None:
-        """Nothing: in JAX every key is given by hand."""
 
     def version(self) -> str:
         return str(self._jax.__version__)

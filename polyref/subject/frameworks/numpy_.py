@@ -31,9 +31,6 @@ class NumPy(Framework):
     def objection(self, manner: Manner) -> str | None:
         return None if manner.mode == "plain" and not manner.curvature else super().objection(manner)
 
-    def seed(self, number: int) -> None:
-        np.random.seed(number)
-
     def version(self) -> str:
         return np.__version__
 

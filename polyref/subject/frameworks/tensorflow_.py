@@ -26,6 +26,7 @@ class TensorFlow(Framework):
     """TensorFlow 2, in the mode that the process is in."""
 
     name = "tensorflow"
+    makes_anew = True
 
     def __init__(self) -> None:
         self._tf: Any = import_module("tensorflow")

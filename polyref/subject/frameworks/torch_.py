@@ -25,8 +25,5 @@ class Torch(Framework):
     def objection(self, manner: Manner) -> str | None:  # noqa: ARG002 -- every manner is one of torch
         return None
 
-    def seed(self, number: int) -> None:
-        torch.default_generator.manual_seed(number)
-
     def version(self) -> str:
         return str(torch.__version__)
