@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import cyclopts
 from cyclopts import Parameter
@@ -16,12 +16,6 @@ from cyclopts import Parameter
 from polyref import __version__
 from polyref.errors import NothingMeasured, PolyrefError, UsageError
 from polyref.report import screen
-
-if TYPE_CHECKING:
-    from polyref.subject.client import Limits
-
-#: More seconds, or GiB, than anybody means.
-_ENDLESS = 10**6
 
 app = cyclopts.App(
     name="polyref",
@@ -205,10 +199,10 @@ def audit(
     from polyref.formats import named  # noqa: PLC0415
     from polyref.report import document, files, terminal  # noqa: PLC0415
     from polyref.report import html as page  # noqa: PLC0415
+    from polyref.subject.client import check_bounded, limits_of  # noqa: PLC0415
     from polyref.subject.overrides import Forms, parse_overrides  # noqa: PLC0415
 
-    if budget is not None and not 0 < budget < _ENDLESS:
-        raise UsageError(f"--budget {budget:g} is not allowed: give a number above 0, and below {_ENDLESS}")
+    check_bounded("--budget", budget)
     options = au.Options(
         formats=au.AUDITED if formats is None else tuple(named(f.strip()) for f in formats.split(",")),
         seed=seed,
@@ -216,7 +210,7 @@ def audit(
         init=parse_overrides(init, "--init"),
         call=parse_overrides(call, "--call"),
         forms=Forms(labels, input, order),
-        limits=_limits(timeout, memory, restarts),
+        limits=limits_of(timeout=timeout, memory=memory, restarts=restarts, prefix="--"),
         budget=budget,
         framework=framework,
     )
@@ -310,8 +304,10 @@ def replay(file: Path, /, *, finding: Repeated = (), timeout: float = 10.0, memo
     """
     from polyref import replay as again  # noqa: PLC0415
     from polyref.report import replays  # noqa: PLC0415
+    from polyref.subject.client import limits_of  # noqa: PLC0415
 
-    found = again.replay(file, properties=finding, limits=_limits(timeout, memory))
+    limits = limits_of(timeout=timeout, memory=memory, prefix="--")
+    found = again.replay(file, properties=finding, limits=limits)
     replays.render(found, screen.Screen())
     return replays.exit_code(found)
 
@@ -446,21 +442,6 @@ def build_native(*, force: Flag = False) -> int:
     path = library_path() if there else build(force=force)
     screen.Screen().print(f"{'it is there already' if there else 'built'}: {path}", highlight=False, soft_wrap=True)
     return 0
-
-
-def _limits(timeout: float, memory: float, restarts: int | None = None) -> Limits:
-    """What a subject may use.
-
-    Raises:
-        UsageError: for a number that is not allowed.
-    """
-    from polyref.subject.client import DEFAULT_LIMITS, Limits  # noqa: PLC0415
-
-    for name, value in (("--timeout", timeout), ("--memory", memory), ("--restarts", restarts)):
-        if value is not None and not 0 < value < _ENDLESS:
-            raise UsageError(f"{name} {value:g} is not allowed: give a number above 0, and below {_ENDLESS}")
-    restarts = DEFAULT_LIMITS.restarts if restarts is None else restarts
-    return Limits(seconds_per_case=timeout, memory_bytes=int(memory * 2**30), restarts=restarts)
 
 
 def main() -> None:

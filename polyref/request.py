@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from polyref.auditor import chosen_laws, opened
 from polyref.errors import UsageError
 from polyref.formats import Format, named
 from polyref.options import AUDITED, PROFILES, Options, Profile
-from polyref.subject.client import DEFAULT_LIMITS, Limits, Subject
+from polyref.subject.client import Subject, limits_of
 from polyref.subject.in_hand import caption, target_of
 from polyref.subject.load import load, parse_target
 from polyref.subject.overrides import portable
 from polyref.subject.runner import Audited
-
-#: More seconds, or GiB, than anybody means.
-_ENDLESS = 10**6
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,7 @@ def request(
         profile=profile,
         init=portable(init or {}, "init"),
         call=portable(call or {}, "call"),
-        limits=_limits(timeout, memory),
+        limits=limits_of(timeout=timeout, memory=memory),
         laws=_laws(properties),
     )
     chosen_laws(options)
@@ -136,15 +133,3 @@ def _laws(properties: Iterable[str] | None) -> tuple[str, ...]:
     if not laws:
         raise UsageError("properties is empty: name ids of laws, or leave it out for all")
     return laws
-
-
-def _limits(timeout: float | None, memory: float | None) -> Limits:
-    limits = DEFAULT_LIMITS
-    for name, value in (("timeout", timeout), ("memory", memory)):
-        if value is not None and not 0 < value < _ENDLESS:
-            raise UsageError(f"{name} {value:g} is not allowed: give a number above 0, and below {_ENDLESS}")
-    if timeout is not None:
-        limits = replace(limits, seconds_per_case=timeout)
-    if memory is not None:
-        limits = replace(limits, memory_bytes=int(memory * 2**30))
-    return limits

@@ -11,7 +11,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import IO, Any
 
@@ -60,6 +60,39 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+#: More seconds, GiB or processes than anybody means.
+_ENDLESS = 10**6
+
+
+def check_bounded(name: str, value: float | None) -> None:
+    """Check a limit that a user has chosen, under the name that it was given by.
+
+    Raises:
+        UsageError: if it is not above 0, or has no end.
+    """
+    if value is not None and not 0 < value < _ENDLESS:
+        raise UsageError(f"{name} {value:g} is not allowed: give a number above 0, and below {_ENDLESS}")
+
+
+def limits_of(
+    *, timeout: float | None = None, memory: float | None = None, restarts: int | None = None, prefix: str = ""
+) -> Limits:
+    """The limits that a user has chosen, the default ones where nothing was.
+
+    Args:
+        timeout: seconds a case.
+        memory: GiB of data.
+        restarts: new processes.
+        prefix: what these names have before them where the user wrote them.
+
+    Raises:
+        UsageError: for a number that is not allowed.
+    """
+    for name, value in (("timeout", timeout), ("memory", memory), ("restarts", restarts)):
+        check_bounded(f"{prefix}{name}", value)
+    seconds, size = timeout, None if memory is None else int(memory * 2**30)
+    chosen: dict[str, Any] = {"seconds_per_case": seconds, "memory_bytes": size, "restarts": restarts}
+    return replace(DEFAULT_LIMITS, **{name: v for name, v in chosen.items() if v is not None})
 
 
 class Subject:
