@@ -24,12 +24,20 @@ import torch
 from polyref.subject.said import first_line
 
 
-class _Setting(NamedTuple):
-    """One value of the process: what it is called, and how it is read and written."""
+class Setting(NamedTuple):
+    """One value of the process.
+
+    Attributes:
+        name: what it is called.
+        read: how it is read.
+        write: how it is written.
+        anywhere: whether it may be put back in any process, and not only in one that was started for a subject.
+    """
 
     name: str
     read: Callable[[], Any]
     write: Callable[[Any], Any]
+    anywhere: bool = False
 
 
 def _folder() -> str | None:
@@ -84,22 +92,22 @@ def _cannot_be_undone(_: Any) -> None:
 
 
 # The functions are bound here, before any subject is imported, so that none can stand in for them.
-_SETTINGS = (
-    _Setting("the default dtype of torch", torch.get_default_dtype, torch.set_default_dtype),
-    _Setting(
+SETTINGS = (
+    Setting("the default dtype of torch", torch.get_default_dtype, torch.set_default_dtype, anywhere=True),
+    Setting(
         "torch's deterministic algorithms",
         torch.are_deterministic_algorithms_enabled,
         torch.use_deterministic_algorithms,
     ),
-    _Setting("the flags of cudnn", _cudnn, _set_cudnn),
-    _Setting("torch's gradient mode", torch.is_grad_enabled, torch._C._set_grad_enabled),
-    _Setting("torch's anomaly mode", torch.is_anomaly_enabled, torch.set_anomaly_enabled),
-    _Setting("torch's number of threads", torch.get_num_threads, torch.set_num_threads),
-    _Setting("the current folder", _folder, _enter),
-    _Setting("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
-    _Setting("the number of threads", threading.active_count, _cannot_be_undone),
-    _Setting("whether there are child processes", _has_children, _end_children),
-    _Setting(
+    Setting("the flags of cudnn", _cudnn, _set_cudnn),
+    Setting("torch's gradient mode", torch.is_grad_enabled, torch._C._set_grad_enabled, anywhere=True),
+    Setting("torch's anomaly mode", torch.is_anomaly_enabled, torch.set_anomaly_enabled, anywhere=True),
+    Setting("torch's number of threads", torch.get_num_threads, torch.set_num_threads, anywhere=True),
+    Setting("the current folder", _folder, _enter, anywhere=True),
+    Setting("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit, anywhere=True),
+    Setting("the number of threads", threading.active_count, _cannot_be_undone),
+    Setting("whether there are child processes", _has_children, _end_children),
+    Setting(
         "the alarm clock",
         lambda: signal.getitimer(signal.ITIMER_REAL)[0] > 0,
         lambda _: signal.setitimer(signal.ITIMER_REAL, 0),
@@ -169,7 +177,7 @@ class ProcessState:
     """The state of this process as it is now."""
 
     def __init__(self) -> None:
-        self._settings = [(setting, setting.read()) for setting in _SETTINGS]
+        self._settings = [(setting, setting.read()) for setting in SETTINGS]
         self._put_back: dict[str, None] = {}
         self._environment = dict(_environment())
         self._builtins = _Functions("builtins", builtins)

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from polyref.subject.state import SETTINGS
+
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
@@ -25,7 +27,7 @@ def undisturbed() -> Iterator[None]:
     """
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
-        for read, put in _STATE:
+        for read, put in (*((s.read, s.write) for s in SETTINGS if s.anywhere), *_MORE):
             stack.callback(put, read())
         if torch.cuda.is_initialized():
             stack.callback(torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all())
@@ -58,23 +60,17 @@ def _set_path(entries: list[str]) -> None:
     sys.path[:] = entries
 
 
-#: What reads a part of the process's state, and what sets it again.
-_STATE: tuple[tuple[Callable[[], Any], Callable[[Any], object]], ...] = (
+#: What a child process need not put back, since it ends, or has another way for: what reads it, and what sets it again.
+_MORE: tuple[tuple[Callable[[], Any], Callable[[Any], object]], ...] = (
     (random.getstate, random.setstate),
     (np.random.get_state, np.random.set_state),
     (torch.get_rng_state, torch.set_rng_state),
-    (torch.get_default_dtype, torch.set_default_dtype),
-    (torch.get_num_threads, torch.set_num_threads),
     (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
     (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
-    (torch.is_grad_enabled, torch.set_grad_enabled),
-    (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
     (_flushes_subnormals, torch.set_flush_denormal),
     (np.geterr, lambda kinds: np.seterr(**kinds)),
-    (sys.getrecursionlimit, sys.setrecursionlimit),
     (lambda: list(sys.path), _set_path),
     (lambda: dict(os.environ), _set_environment),
-    (os.getcwd, os.chdir),
     # Those of torch.backends.cudnn may have been closed to assignment.
     (torch._C._get_cudnn_enabled, torch._C._set_cudnn_enabled),
     (torch._C._get_cudnn_benchmark, torch._C._set_cudnn_benchmark),
