@@ -8,13 +8,14 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Literal
 
 import cyclopts
-from cyclopts import Parameter
 
 from polyref import __version__
-from polyref.errors import NothingMeasured, PolyrefError, UsageError
+from polyref import cli_audit as commands
+from polyref.cli_types import Flag, Numbers, Repeated, Text, Whole
+from polyref.errors import PolyrefError, UsageError
 from polyref.report import screen
 
 app = cyclopts.App(
@@ -24,30 +25,6 @@ app = cyclopts.App(
     help_format="plaintext",
     version=__version__,
 )
-
-
-def _whole(_: Any, tokens: Sequence[Any]) -> int:
-    """A whole number, and nothing that would have to be rounded to one: a target of 1.5 is a mistake."""
-    text = str(tokens[0].value)
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is no whole number") from None
-
-
-#: A text that may begin with a minus sign, as numbers do.
-Text = Annotated[str, Parameter(allow_leading_hyphen=True)]
-Numbers = Annotated[str | None, Parameter(allow_leading_hyphen=True)]
-Overrides = Annotated[tuple[str, ...], Parameter(consume_multiple=False, negative="", show_default=False)]
-Repeated = Annotated[tuple[str, ...], Parameter(consume_multiple=False, negative="", show_default=False)]
-LabelChoice = Literal["index", "index_int32", "index_column", "one_hot", "one_hot_integer", "one_hot_bool"] | None
-InputChoice = Literal["logits", "probabilities", "sigmoid_probabilities", "log_probabilities"] | None
-OrderChoice = Literal["logits_first", "labels_first"] | None
-#: As in polyref.subject.convention, which is loaded later.
-FrameworkName = Literal["torch", "tensorflow", "jax", "numpy"]
-Frameworks = Annotated[tuple[FrameworkName, ...], Parameter(consume_multiple=False, negative="")]
-Flag = Annotated[bool, Parameter(negative="", show_default=False)]
-Whole = Annotated[int, Parameter(converter=_whole, allow_leading_hyphen=True)]
 
 
 @app.command(name="eval")
@@ -127,217 +104,8 @@ def evaluate(
     return 0
 
 
-@app.command
-def audit(
-    target: str,
-    /,
-    *targets: str,
-    json: Path | None = None,
-    html: Path | None = None,
-    jobs: Whole = 1,
-    formats: str | None = None,
-    profile: Literal["quick", "default", "long"] = "default",
-    seed: Whole = 0,
-    init: Overrides = (),
-    call: Overrides = (),
-    labels: LabelChoice = None,
-    input: InputChoice = None,
-    order: OrderChoice = None,
-    framework: FrameworkName | None = None,
-    timeout: float = 10.0,
-    memory: float = 4.0,
-    restarts: Whole = 5,
-    budget: float | None = None,
-) -> int:
-    """Say what an implementation computes, which laws it breaks, and how many digits it keeps.
-
-    An audit runs the code that it is given, in a process of its own with limits on time and memory.
-
-    The exit code of several audits is the gravest of theirs.
-
-    Parameters
-    ----------
-    target
-        package.module:attr or path/to/file.py:attr; a class, a function or a factory.
-    targets
-        More of them.
-    json
-        Write the document to this file; with several targets, the documents to this folder.
-    html
-        Write the report to this file; with several targets, the reports and an index to this folder.
-    jobs
-        How many audits run at once.
-    formats
-        Formats to look at, separated by commas; by default binary64, binary32, binary16 and bfloat16.
-    profile
-        How much is tried.
-    seed
-        The same seed gives the same findings.
-    init
-        name=value for the constructor, such as num_classes=10; may be given again.
-    call
-        name=value for the call; may be given again.
-    labels
-        The form of the labels; soft and multi-hot labels are one_hot. By default it is found out.
-    input
-        What is handed over of the logits.
-    order
-        Which comes first.
-    framework
-        Whose arrays the target takes; by default the one that its code names.
-    timeout
-        Seconds that one case may take.
-    memory
-        GiB of data that the subject may use.
-    restarts
-        How many new processes the subject may need, because it ended the one before.
-    budget
-        Seconds that the whole audit may take; what is not tried by then is open. By default many times what it needs.
-    """
-    from polyref import auditor as au  # noqa: PLC0415
-    from polyref import many  # noqa: PLC0415
-    from polyref.formats import named  # noqa: PLC0415
-    from polyref.report import document, files, terminal  # noqa: PLC0415
-    from polyref.report import html as page  # noqa: PLC0415
-    from polyref.subject.client import check_bounded, limits_of  # noqa: PLC0415
-    from polyref.subject.overrides import Forms, parse_overrides  # noqa: PLC0415
-
-    check_bounded("--budget", budget)
-    options = au.Options(
-        formats=au.AUDITED if formats is None else tuple(named(f.strip()) for f in formats.split(",")),
-        seed=seed,
-        profile=profile,
-        init=parse_overrides(init, "--init"),
-        call=parse_overrides(call, "--call"),
-        forms=Forms(labels, input, order),
-        limits=limits_of(timeout=timeout, memory=memory, restarts=restarts, prefix="--"),
-        budget=budget,
-        framework=framework,
-    )
-    many.check_jobs(jobs)
-    if targets:
-        return many.run((target, *targets), options, jobs=jobs, json_folder=json, html_folder=html)
-    for path in (json, html):
-        if path is not None:
-            files.check_writable(path)
-    found = au.audit(target, options)
-    if json is not None:
-        document.write(found, json)
-    if html is not None:
-        page.write(found, html)
-    if any(f.property == au.RETURNS_A_VALUE for f in found.violated):
-        print(f"polyref: {found.violated[0].explanation} {found.violated[0].remedy}", file=sys.stderr)
-    else:
-        terminal.render(found, screen.Screen())
-    return found.exit_code
-
-
-@app.command
-def check(
-    target: str,
-    /,
-    *,
-    property: str,
-    case: str,
-    init: Overrides = (),
-    call: Overrides = (),
-    labels: LabelChoice = None,
-    input: InputChoice = None,
-    order: OrderChoice = None,
-    framework: FrameworkName | None = None,
-) -> int:
-    """Try one case of one law again: what the reproduce line of a finding does.
-
-    Parameters
-    ----------
-    target
-        As for audit.
-    property
-        The law's id.
-    case
-        The case as JSON, as the finding has it.
-    init
-        name=value for the constructor; may be given again.
-    call
-        name=value for the call; may be given again.
-    labels
-        The form of the labels; soft and multi-hot labels are one_hot. By default it is found out.
-    input
-        What is handed over of the logits.
-    order
-        Which comes first.
-    framework
-        As for audit.
-    """
-    from polyref import auditor as au  # noqa: PLC0415
-    from polyref.report import terminal  # noqa: PLC0415
-    from polyref.subject.overrides import Forms, parse_overrides  # noqa: PLC0415
-    from polyref.verdict import Verdict  # noqa: PLC0415
-
-    options = au.Options(
-        init=parse_overrides(init, "--init"),
-        call=parse_overrides(call, "--call"),
-        framework=framework,
-        forms=Forms(labels, input, order),
-    )
-    outcome = au.check_one(target, property, case, options)
-    terminal.outcome_of_one(outcome, screen.Screen())
-    return {Verdict.HOLDS: 0, Verdict.VIOLATED: 1}.get(outcome.verdict, NothingMeasured.exit_code)
-
-
-@app.command
-def replay(file: Path, /, *, finding: Repeated = (), timeout: float = 10.0, memory: float = 4.0) -> int:
-    """Try the violated findings of a document again: which are fixed, still there, or changed.
-
-    Exit code 0 if all of them are fixed, 1 otherwise. The target that the document names is loaded and run.
-
-    Parameters
-    ----------
-    file
-        A document that an audit wrote, or one finding cut out of one.
-    finding
-        The id of a law whose findings are replayed; may be given again. All violated ones by default.
-    timeout
-        Seconds that one case may take.
-    memory
-        GiB of data that the subject may use.
-    """
-    from polyref import replay as again  # noqa: PLC0415
-    from polyref.report import replays  # noqa: PLC0415
-    from polyref.subject.client import limits_of  # noqa: PLC0415
-
-    limits = limits_of(timeout=timeout, memory=memory, prefix="--")
-    found = again.replay(file, properties=finding, limits=limits)
-    replays.render(found, screen.Screen())
-    return replays.exit_code(found)
-
-
-@app.command
-def gallery(
-    *,
-    out: Path = Path("reports/audit"),
-    profile: Literal["quick", "default", "long"] = "default",
-    jobs: Whole = 2,
-    framework: Frameworks = ("torch",),
-) -> int:
-    """Audit polyref.nn and the gallery of published implementations; documents and an index page.
-
-    Exit code 0 if polyref.nn holds every law and every entry breaks exactly the laws on record.
-
-    Parameters
-    ----------
-    out
-        The folder for the documents.
-    profile
-        How much is tried.
-    jobs
-        How many audits run at once.
-    framework
-        Whose entries are audited; may be given again. polyref.nn goes with torch.
-    """
-    from polyref.gallery.run import run  # noqa: PLC0415
-
-    return run(out, profile=profile, jobs=jobs, frameworks=framework)
+for command in (commands.audit, commands.check, commands.replay, commands.gallery):
+    app.command(command)
 
 
 @app.command

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from math import exp, log1p
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import msgspec
 import pytest
@@ -20,7 +20,7 @@ from report.example import build, finding
 from selftest.example import build as selftest
 from selftest.example import failure
 
-from polyref import __version__, cli, records
+from polyref import __version__, cli, cli_types, records
 from polyref import auditor as au
 from polyref.errors import NothingMeasured
 from polyref.formats import BFLOAT16, BINARY32, BINARY64
@@ -28,6 +28,7 @@ from polyref.report import document
 from polyref.report import selftest as selftest_document
 from polyref.report.words import number
 from polyref.selftest import run as st
+from polyref.subject import convention
 from polyref.subject.overrides import Forms
 from polyref.verdict import Outcome, Verdict
 
@@ -532,3 +533,19 @@ def test_the_selftest_command(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_pat
 )
 def test_the_selftest_refuses(run: Run, argv: tuple[str, ...], line: str) -> None:
     assert refused(run("selftest", *argv)).startswith(line)
+
+
+def test_the_choices_of_the_command_line_are_those_of_a_convention() -> None:
+    """They are written out there because the convention's module is loaded later."""
+    for here, there in (
+        (cli_types.FrameworkName, convention.FrameworkName),
+        (cli_types.LabelChoice, convention.LabelForm | None),
+        (cli_types.InputChoice, convention.Inputs | None),
+        (cli_types.OrderChoice, convention.Order | None),
+    ):
+        assert _words(here) == _words(there)
+
+
+def _words(choice: Any) -> set[Any]:
+    """The literals of a type, and None where it may be that."""
+    return set().union(*(_words(a) if get_origin(a) is Literal else {a} for a in get_args(choice)))

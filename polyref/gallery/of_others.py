@@ -8,9 +8,12 @@ _CSDN_TF = "the CSDN article on PolyLoss by hope_wisdom, its TensorFlow half"
 
 _PICK = "pick the target's log-probability with gather or where, in the place of a product with one-hot labels"
 #: What follows from 0 times -inf.
-_PRODUCT = tuple(
-    Defect(law, "A class of probability 0 makes NaN of the loss: its one-hot 0 times its log-probability -inf.", _PICK)
-    for law in ("impossible-classes", "impossible-class-changes-nothing", "largest-logits")
+_PRODUCT = each(
+    "A class of probability 0 makes NaN of the loss: its one-hot 0 times its log-probability -inf.",
+    _PICK,
+    "impossible-classes",
+    "impossible-class-changes-nothing",
+    "largest-logits",
 )
 _ZERO_ROW = Defect(
     "label-out-of-range-is-an-error",
