@@ -33,6 +33,20 @@ def entropy(logits, labels):
     return F.cross_entropy(logits, labels, reduction="none")
 
 
+def x(z, y):
+    """1 - Pt."""
+    return 1 - pt(z, y)
+
+
+def made(formula):
+    """A loss with an epsilon from a formula of (logits, labels, epsilon)."""
+
+    def loss(logits, labels, epsilon=1.0):
+        return formula(logits, labels, epsilon)
+
+    return loss
+
+
 def log_softmax_once(logits, labels, epsilon=1.0, weight=None, reduction="none"):
     log_pt = logits.log_softmax(1).gather(1, labels[:, None])[:, 0]
     return reduced(weighted(-log_pt - epsilon * torch.expm1(log_pt), labels, weight), labels, weight, reduction)

@@ -6,7 +6,7 @@ import importlib
 
 import pytest
 import torch
-from right import entropy, pt
+from right import entropy, made, x
 from torch.nn import functional as F
 
 from polyref.gallery import ENTRIES
@@ -253,19 +253,6 @@ def test_gallery_entries_are_named(entry):
 
 
 # --- plain signatures ---------------------------------------------------------------------------------------------
-
-
-def made(formula):
-    """A loss with an epsilon from a formula of (logits, labels, epsilon)."""
-
-    def loss(logits, labels, epsilon=1.0):
-        return formula(logits, labels, epsilon)
-
-    return loss
-
-
-def x(z, y):
-    return 1 - pt(z, y)
 
 
 @pytest.mark.parametrize(

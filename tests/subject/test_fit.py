@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from right import entropy, pt
+from right import entropy, made, x
 from torch.nn import functional as F
 
 from polyref.subject.identify import identify
@@ -13,19 +13,6 @@ from polyref.subject.local import LocalSubject
 # ruff: noqa: ARG005 -- every formula gets the same three arguments
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def made(formula):
-    """A loss with an epsilon from a formula of (logits, labels, epsilon)."""
-
-    def loss(logits, labels, epsilon=1.0):
-        return formula(logits, labels, epsilon)
-
-    return loss
-
-
-def x(z, y):
-    return 1 - pt(z, y)
 
 
 @pytest.mark.parametrize(
