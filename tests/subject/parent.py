@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.optimize  # noqa: F401 -- it adds warning filters when it is imported, which an audit may be the first to do
 import torch
 
 
