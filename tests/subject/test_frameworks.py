@@ -20,6 +20,7 @@ from polyref.property import Context, check, load_properties, objection
 from polyref.search import search
 from polyref.spec import Spec
 from polyref.subject import Convention, LocalSubject, NoConvention
+from polyref.subject.chance import SeededSubject
 from polyref.subject.client import Subject
 from polyref.subject.frameworks import framework, install_hint
 from polyref.subject.frameworks.base import Call
@@ -185,6 +186,18 @@ def test_flushed_subnormals_are_allowed_for_and_nothing_else_is(name):
     truth = Context(subject, dialect, BINARY32).truth(milder)
     assert truth.gradient_ratio(0, 1, 2 * float(truth.gradient(0, 1))) > 1e4
     assert LocalSubject(torch.nn.functional.cross_entropy).environment().get("flushes") is None
+
+
+@pytest.mark.parametrize("name", ["dropped", "dropped_alike"])
+def test_chance_is_the_same_for_the_same_case(name):
+    convention = Convention(name, "function", formats=("binary32",), reductions=("none",), framework="tensorflow")
+    subject = SeededSubject(foreign(f"tensorflow:{name}"), convention=convention)
+    case, other = (Case(Spec(), BINARY32, ((z,) * 40,), (1,)) for z in (3.0, 2.0))
+    first, again = subject.observe(case).gradient, subject.observe(case).gradient
+    assert first != again  # asked twice in a row
+    subject.observe(other)
+    assert first is not None
+    assert subject.observe(case).gradient == first
 
 
 # --- how it is called ---------------------------------------------------------------------------------------------

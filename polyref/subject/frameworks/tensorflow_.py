@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -32,6 +33,9 @@ class TensorFlow(Framework):
         self._tf: Any = import_module("tensorflow")
         with suppress(RuntimeError):  # what has begun to compute on a GPU goes on there
             self._tf.config.set_visible_devices([], "GPU")
+        self._seeds = sys.modules[self._tf.compat.v1.get_seed.__module__]
+        self._tf.random.set_seed(0)
+        self._draws = False
         self._graphs: dict[Any, _Graph] = {}
 
     def array(self, tensor: Tensor) -> Any:
@@ -39,7 +43,8 @@ class TensorFlow(Framework):
         return self._tf.constant(to_numpy(tensor.clone()))
 
     def run(self, call: Call) -> Any:
-        return self._eager(call) if self._tf.executing_eagerly() else self._in_graph(call)
+        with self._noting_draws():
+            return self._eager(call) if self._tf.executing_eagerly() else self._in_graph(call)
 
     def _eager(self, call: Call) -> Any:
         values = self.arrays(dict(call.values()))
@@ -115,7 +120,24 @@ class TensorFlow(Framework):
             return e
 
     def seed(self, number: int) -> None:
-        self._tf.random.set_seed(number)
+        # TensorFlow forgets all its kernels for it, after which a call takes five times as long.
+        if self._draws:
+            self._tf.random.set_seed(number)
+
+    @contextmanager
+    def _noting_draws(self) -> Iterator[None]:
+        """Note whether an operation asks for a seed, as all do that draw from the common generator."""
+        original = self._seeds.get_seed
+
+        def noting(seed: Any) -> Any:
+            self._draws = True
+            return original(seed)
+
+        self._seeds.get_seed = noting
+        try:
+            yield
+        finally:
+            self._seeds.get_seed = original
 
     def version(self) -> str:
         return str(self._tf.__version__)

@@ -21,6 +21,16 @@ def cut(logits, labels):
     return poly1(tf.constant(logits.numpy()), labels, 0.0)
 
 
+def dropped(logits, labels):
+    """CE of logits some of which are zero, by chance."""
+    return poly1(tf.nn.dropout(logits, 0.5), labels, 0.0)
+
+
+def dropped_alike(logits, labels):
+    """As dropped, with a seed of its own."""
+    return poly1(tf.nn.dropout(logits, 0.5, seed=7), labels, 0.0)
+
+
 class Poly1(keras.losses.Loss):
     """As Keras has losses: labels first, one-hot, probabilities unless it is told otherwise."""
 
