@@ -33,7 +33,7 @@ class TensorFlow(Framework):
         self._tf: Any = import_module("tensorflow")
         with suppress(RuntimeError):  # what has begun to compute on a GPU goes on there
             self._tf.config.set_visible_devices([], "GPU")
-        self._seeds = sys.modules[self._tf.compat.v1.get_seed.__module__]
+        self._seeds: Any = sys.modules[self._tf.compat.v1.get_seed.__module__]
         self._tf.random.set_seed(0)
         self._draws = False
         self._graphs: dict[Any, _Graph] = {}
