@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
 from polyref import records
+from polyref.accuracy import Accuracy
 from polyref.case import Case
 from polyref.choice import chosen
 from polyref.errors import NothingMeasured, UsageError
@@ -162,17 +163,17 @@ def _audited(target: str, runner: Audited, options: Options, meter: Meter, start
             seen.add(result.law.id)
             meter.step(result.law.id)
         found.append(result)
-    grades: list[doc.Grade] = []
+    accuracy = Accuracy()
     # Accuracy is accuracy for a formula: a subject of another one is not graded.
     graded = dialect.known and runner.convention.inputs not in PROBABILITIES and not options.laws
     for fmt in formats if graded else ():
         meter.step(f"grading {fmt.name}")
-        grades += records.grades(runner, dialect, fmt, options)
+        accuracy.measure(runner, dialect, fmt, options)
     with contextlib.suppress(Exhausted):
-        found = [_with_graded(r, grades, runner, dialect) for r in found]
+        found = [_with_graded(r, accuracy.grades, runner, dialect) for r in found]
     notes += records.circumstances(runner)
     made = recorded(target, found, dialect, options, runner.deaths)
-    examples = sum(f.examples for f in made) + sum(g.examples for g in grades if g.regime == "all")
+    examples = sum(f.examples for f in made) + sum(g.examples for g in accuracy.grades if g.regime == "all")
     return doc.Document(
         subject=records.subject(target, runner.name, runner.source, runner.convention.framework),
         environment=records.environment(runner.environment()),
@@ -180,7 +181,9 @@ def _audited(target: str, runner: Audited, options: Options, meter: Meter, start
         convention=records.convention(runner.convention),
         dialect=records.dialect(dialect, runner.convention, tuple(notes)),
         findings=sorted(made, key=lambda r: (_ORDER[r.verdict], r.theme)),
-        grades=grades,
+        grades=accuracy.grades,
+        specs=accuracy.specs,
+        series=accuracy.series,
     )
 
 

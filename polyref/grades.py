@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from polyref.case import Case
-from polyref.formats import Format
+from polyref.formats import Dyadic, Format
 from polyref.reference.arithmetic import FLUSHING_CPU, TORCH_CPU
 from polyref.reference.ball import Balls
 from polyref.reference.enclosure import Enclosure, error_over
@@ -74,23 +74,52 @@ class Tally:
         self.histogram[next(i for i, bound in enumerate(BOUNDS) if ulp <= bound)] += 1
 
 
-def regime_of(balls: Balls) -> str:
-    """The regime of the first row's target."""
+class Error(NamedTuple):
+    """One row's error in one quantity: that of the number which is the most ulps off, or, if one of them is beyond the
+    tolerance, which is farthest beyond it; and the tolerance of that number in ulps."""
+
+    ulp: float
+    radius: float
+
+
+class Row(NamedTuple):
+    """One row that was graded: log(Pt / (1 - Pt)), and what was measured of it."""
+
+    case: Case
+    log_odds: float
+    errors: dict[str, Error]
+
+
+@dataclass
+class Graded:
+    """What the rows of one format have shown; iterates as (quantity, regime, tally), regime "all" first."""
+
+    tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[tuple[str, str, Tally]]:
+        for quantity in dict.fromkeys(q for q, _ in self.tallies):
+            for regime in ("all", *(name for name, _ in REGIMES)):
+                if (quantity, regime) in self.tallies:
+                    yield quantity, regime, self.tallies[quantity, regime]
+
+
+def log_odds_of(balls: Balls) -> float:
+    """log(Pt / (1 - Pt)) of the first row's target."""
     pt = min(balls.pt[0], key=float)
     complement = 1 - pt
     if not pt > 0:
-        log_odds = -math.inf
-    elif not complement > 0:
-        log_odds = math.inf
-    else:
-        log_odds = float((pt.log() - complement.log()).mid())
+        return -math.inf
+    return float((pt.log() - complement.log()).mid()) if complement > 0 else math.inf
+
+
+def regime_of(log_odds: float) -> str:
+    """The regime that these log-odds lie in."""
     return next(name for name, upper in REGIMES if log_odds <= upper)
 
 
-def grade_format(
-    runner: Runner, dialect: Dialect, fmt: Format, *, rows: int, seed: int
-) -> Iterator[tuple[str, str, Tally]]:
-    """The tallies of one format as (quantity, regime, tally), regime "all" first; nothing that was not measured.
+def grade_format(runner: Runner, dialect: Dialect, fmt: Format, *, rows: int, seed: int) -> Graded:
+    """Grade a subject in one format; nothing that was not measured is in the result.
 
     Args:
         runner: the subject.
@@ -99,19 +128,15 @@ def grade_format(
         rows: how many rows for each regime.
         seed: of the rows.
     """
-    tallies: dict[tuple[str, str], Tally] = {}
+    graded = Graded()
     cases = [c for c in _cases(runner, dialect, fmt, rows, seed) if runner.convention.supports(c)]
     try:
         answers = runner.observe_all(cases)
     except Exhausted as e:
         answers = list(e.seen)
     for case, seen in zip(cases, answers, strict=False):
-        _judge(tallies, dialect, case, seen)
-    quantities = dict.fromkeys(q for q, _ in tallies)
-    for quantity in quantities:
-        for regime in ("all", *(name for name, _ in REGIMES)):
-            if (quantity, regime) in tallies:
-                yield quantity, regime, tallies[quantity, regime]
+        _judge(graded, dialect, case, seen)
+    return graded
 
 
 def _cases(runner: Runner, dialect: Dialect, fmt: Format, rows: int, seed: int) -> Iterator[Case]:
@@ -143,22 +168,25 @@ def _cases(runner: Runner, dialect: Dialect, fmt: Format, rows: int, seed: int) 
             yield Case(spec, fmt, (tuple(others),), (target,))
 
 
-def _judge(tallies: dict[tuple[str, str], Tally], dialect: Dialect, case: Case, seen: Observation) -> None:
+def _judge(graded: Graded, dialect: Dialect, case: Case, seen: Observation) -> None:
     own = dialect.own(case)
     flushed = own.format.name in dialect.flushes
     truth = Truth.of(own, flushed=flushed)
     free = cancellation_free(own, library=FLUSHING_CPU if flushed else TORCH_CPU, exact=truth.balls)
-    regime = regime_of(truth.balls)
+    row = Row(case, log_odds_of(truth.balls), {})
+    graded.rows.append(row)
 
     def add(quantity: str, observed: Sequence[float], exact: Sequence[Enclosure], *radii: Sequence[float]) -> None:
         units: tuple[Sequence[float | None], ...] = ((None,) * len(exact), *radii)
-        ulp, ratio, sharpest = (
-            max(error_over(o, e, own.format, unit) for o, e, unit in zip(observed, exact, each, strict=True))
+        ulps, ratios, sharpest = (
+            [error_over(o, e, own.format, unit) for o, e, unit in zip(observed, exact, each, strict=True)]
             for each in units
         )
-        grade = _grade(observed, exact, own.format, _Errors(ulp, ratio, sharpest))
-        for key in ("all", regime):
-            tallies.setdefault((quantity, key), Tally()).add(case, ulp, ratio, grade)
+        grade = _grade(observed, exact, own.format, _Errors(max(ulps), max(ratios), max(sharpest)))
+        for key in ("all", regime_of(row.log_odds)):
+            graded.tallies.setdefault((quantity, key), Tally()).add(case, max(ulps), max(ratios), grade)
+        worst = max(range(len(ulps)), key=lambda i: (max(ratios[i], 1.0), ulps[i]))
+        row.errors[quantity] = Error(ulps[worst], _in_ulps(radii[0][worst], exact[worst], own.format))
 
     exact_values = [truth.value(i) for i in range(truth.values)]
     if seen.value is None or len(seen.value) == len(exact_values):
@@ -168,6 +196,13 @@ def _judge(tallies: dict[tuple[str, str], Tally], dialect: Dialect, case: Case, 
     if seen.gradient is not None:
         exact_gradient = [truth.gradient(0, k) for k in range(own.classes)]
         add("gradient", seen.gradient[0], exact_gradient, truth.tolerance.gradient[0], free.gradient[0])
+
+
+def _in_ulps(radius: float, exact: Enclosure, fmt: Format) -> float:
+    if not math.isfinite(radius) or exact.special is not None:
+        return radius
+    scaled = Dyadic.from_float(radius)
+    return float(Dyadic(scaled.man, scaled.exp - fmt.ulp(exact.mid).exp))
 
 
 class _Errors(NamedTuple):

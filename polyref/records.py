@@ -1,4 +1,4 @@
-"""Records: verdicts, grades, convention and dialect as the document holds them."""
+"""Records: verdicts, convention and dialect as the document holds them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ import msgspec
 
 from polyref.case import Case
 from polyref.formats import Format, named
-from polyref.grades import BOUNDS, grade_format
-from polyref.options import PROFILES, Options, Result
+from polyref.options import Options, Result
 from polyref.property import A_LOSS, Property
 from polyref.report import document as doc
 from polyref.report.words import count
@@ -28,7 +27,7 @@ from polyref.subject.dialect import WHOLE_LOSS_REMEDY, Dialect
 from polyref.subject.load import Source
 from polyref.subject.manner import PLAIN
 from polyref.subject.observation import Observation
-from polyref.subject.runner import Audited, Death, Runner
+from polyref.subject.runner import Audited, Death
 from polyref.verdict import Outcome, Verdict, describe
 
 #: The law that a subject without a return value breaks; it is met before any case can be tried.
@@ -215,26 +214,6 @@ def with_kind(finding: doc.Finding, every: list[doc.Finding]) -> doc.Finding:
     else:
         text = " In units of the tolerance the error keeps its size over the formats: this is lost precision."
     return msgspec.structs.replace(finding, explanation=finding.explanation + text)
-
-
-def grades(runner: Runner, dialect: Dialect, fmt: Format, options: Options) -> list[doc.Grade]:
-    """The grades of one format."""
-    _, rows = PROFILES[options.profile]
-    return [
-        doc.Grade(
-            quantity=cast(doc.Quantity, quantity),
-            format=fmt.name,
-            device="cpu",
-            regime=regime,
-            grade=tally.grade.value,
-            max_ulp=tally.max_ulp,
-            max_ratio=tally.max_ratio,
-            case=None if tally.case is None else tally.case.to_json(),
-            examples=tally.examples,
-            histogram=list(zip(BOUNDS, tally.histogram, strict=True)),
-        )
-        for quantity, regime, tally in grade_format(runner, dialect, fmt, rows=rows, seed=options.seed)
-    ]
 
 
 def subject(target: str, name: str, source: Source, framework: str) -> doc.Subject:

@@ -15,6 +15,7 @@ from subject import wild, zoo
 
 from polyref import auditor as audits
 from polyref import records
+from polyref.accuracy import Accuracy
 from polyref.auditor import (
     AUDITED,
     PROFILES,
@@ -345,8 +346,9 @@ def test_a_graded_row_beyond_the_tolerance_is_a_finding():
     options = Options(profile="quick", formats=(BINARY64,))
     held = [r for r in findings(runner, dialect, options) if r.law.id == "value-matches-the-reference"]
     assert held[0].found.verdict is Verdict.HOLDS
-    grades = records.grades(runner, dialect, BINARY64, options)
-    raised = audits._with_graded(held[0], grades, runner, dialect)
+    accuracy = Accuracy()
+    accuracy.measure(runner, dialect, BINARY64, options)
+    raised = audits._with_graded(held[0], accuracy.grades, runner, dialect)
     assert raised.found.verdict is Verdict.VIOLATED
     assert raised.found.case.classes == 10
     assert audits._with_graded(held[0], [], runner, dialect) is held[0]

@@ -20,7 +20,7 @@ from report.example import build, finding
 from selftest.example import build as selftest
 from selftest.example import failure
 
-from polyref import __version__, cli, cli_types, records
+from polyref import __version__, accuracy, cli, cli_types, grades
 from polyref import auditor as au
 from polyref.errors import NothingMeasured
 from polyref.formats import BFLOAT16, BINARY32, BINARY64
@@ -378,7 +378,7 @@ def test_a_reproduce_line_does_what_it_says(tmp_path: Path, monkeypatch: pytest.
     """Also through a folder and an override that a shell would take apart, and after the loss is mended."""
     laws = [law for law in au.load_properties() if law.id == "gradient-matches-the-reference"]
     monkeypatch.setattr(au, "load_properties", lambda: laws)
-    monkeypatch.setattr(records, "grade_format", lambda *_, **__: ())
+    monkeypatch.setattr(accuracy, "grade_format", lambda *_, **__: grades.Graded())
     folder = tmp_path / "it's $HOME"
     folder.mkdir()
     path = folder / "theirs.py"

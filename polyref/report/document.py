@@ -15,7 +15,10 @@ from polyref.report import structs
 from polyref.report.files import write_atomically
 from polyref.report.structs import Count, Real, Seconds
 
-SCHEMA: Literal["polyref-audit/2"] = "polyref-audit/2"
+_NO_SERIES, _SERIES = b'"series": []\n}\n', b'"series": [\n'
+_NO_SAMPLES, _SAMPLES = b'"samples": []\n}\n', b'"samples": [\n'
+
+SCHEMA: Literal["polyref-audit/3"] = "polyref-audit/3"
 
 Verdict: TypeAlias = Literal["holds", "violated", "inconclusive", "not_applicable"]
 Quantity: TypeAlias = Literal["value", "gradient"]
@@ -222,10 +225,59 @@ class Grade(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     histogram: list[tuple[Real, Count]]
 
 
-class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An audit: what was tested, how, and what was found."""
+class Error(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """One row's error in one quantity, of the number in it that tells most.
 
-    schema: Literal["polyref-audit/2"] = SCHEMA
+    Attributes:
+        ulp: in ulps of the format.
+        radius: the tolerance of that number, in ulps; infinite where no correct evaluation is bounded.
+    """
+
+    ulp: Real
+    radius: Real
+
+
+class Sample(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """One row that was graded.
+
+    Attributes:
+        log_odds: log(Pt / (1 - Pt)) of its target, for drawing.
+        spec: the number of its spec in the document.
+        target: the class index.
+        logits: C exact numbers of the format.
+        value: the error of the value, None where it was not measured.
+        gradient: that of the gradient.
+    """
+
+    log_odds: Real
+    spec: Count
+    target: Count
+    logits: list[Real]
+    value: Error | None
+    gradient: Error | None
+
+    def error(self, quantity: Quantity) -> Error | None:
+        """The error in a quantity."""
+        return self.value if quantity == "value" else self.gradient
+
+
+class Series(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The rows that were graded in one format on one device."""
+
+    format: str
+    device: str
+    samples: list[Sample]
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An audit: what was tested, how, and what was found.
+
+    Attributes:
+        specs: the specs of the samples, as ``Case.to_json`` gives them.
+        series: what the grades were made of.
+    """
+
+    schema: Literal["polyref-audit/3"] = SCHEMA
     subject: Subject
     environment: Environment
     settings: Settings
@@ -233,6 +285,25 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     dialect: Dialect
     findings: list[Finding]
     grades: list[Grade]
+    specs: list[dict[str, Any]] = []
+    series: list[Series] = []
+
+    def __post_init__(self) -> None:
+        for series in self.series:
+            for sample in series.samples:
+                if sample.spec >= len(self.specs) or sample.target >= len(sample.logits):
+                    raise ValueError("a sample has a spec or a target that is not there")
+
+    def case_of(self, series: Series, sample: Sample) -> dict[str, Any]:
+        """The case of a sample, as ``Case.to_json`` gives it."""
+        return {
+            "format": series.format,
+            "logits": [[float(z).hex() for z in sample.logits]],
+            "target": [sample.target],
+            "weight": None,
+            "ignore_index": -100,
+            "spec": self.specs[sample.spec],
+        }
 
     def having(self, verdict: Verdict) -> list[Finding]:
         """The findings with this verdict, in the document's order."""
@@ -257,12 +328,22 @@ def dumps(document: Document) -> bytes:
     Raises:
         TypeError: if a field holds a value of another type than declared, so that it could not be read back.
     """
-    data = msgspec.json.format(msgspec.json.encode(structs.plain(document)), indent=1) + b"\n"
+    data = structs.text(msgspec.structs.replace(document, series=[]))
+    if document.series:
+        # A line for each sample: indented like the rest, it would be a line for each number.
+        data = data.removesuffix(_NO_SERIES) + _SERIES + b",\n".join(map(_series, document.series)) + b"\n ]\n}\n"
     try:
         _DECODER.decode(data)
     except msgspec.ValidationError as e:
         raise TypeError(f"the document does not follow {SCHEMA}: {e}") from e
     return data
+
+
+def _series(series: Series) -> bytes:
+    head = structs.text(msgspec.structs.replace(series, samples=[])).removesuffix(_NO_SAMPLES)
+    lines = (b"    " + msgspec.json.encode(structs.plain(sample)) for sample in series.samples)
+    indented = b"".join(b"  " + line + b"\n" for line in head.splitlines())
+    return indented.removesuffix(b"\n") + _SAMPLES + b",\n".join(lines) + b"\n   ]\n  }"
 
 
 def loads(data: bytes, *, name: str = "the document") -> Document:

@@ -54,6 +54,15 @@ def plain(document: msgspec.Struct) -> Any:
     return jsonable(msgspec.to_builtins(document, enc_hook=_encode))
 
 
+def text(document: msgspec.Struct) -> bytes:
+    """A document as JSON, indented, the same bytes for an equal document.
+
+    Raises:
+        TypeError: if it holds a value of another type than JSON has.
+    """
+    return msgspec.json.format(msgspec.json.encode(plain(document)), indent=1) + b"\n"
+
+
 def loads(data: bytes, reader: msgspec.json.Decoder[_Struct], *, schema: str, kind: str, name: str) -> _Struct:
     """The document in ``data``.
 

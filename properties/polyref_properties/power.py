@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from flint import arb
 
 from polyref.case import Case
-from polyref.grades import REGIMES, regime_of
+from polyref.grades import REGIMES, log_odds_of, regime_of
 from polyref.reference.ball import Balls
 from polyref.reference.model import reference_for
 from polyref.spec import Reduction
@@ -53,7 +53,7 @@ VALUE = "value-matches-the-reference"
 
 
 def _in(regime: str) -> Callable[[Case, int, Balls], bool]:
-    return lambda case, _, exact: case.classes > 1 and regime_of(exact) == regime
+    return lambda case, _, exact: case.classes > 1 and regime_of(log_odds_of(exact)) == regime
 
 
 def _pt_underflows(case: Case, _: int, exact: Balls) -> bool:

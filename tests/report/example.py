@@ -8,17 +8,20 @@ from typing import Any
 import msgspec
 
 from polyref.case import Case
-from polyref.formats import named
+from polyref.formats import BINARY64, named
 from polyref.report.document import (
     Attempt,
     Convention,
     Dialect,
     Document,
     Environment,
+    Error,
     Finding,
     Grade,
     GradeName,
     Quantity,
+    Sample,
+    Series,
     Settings,
     Subject,
     Verdict,
@@ -100,8 +103,21 @@ def build(*, formats: tuple[str, ...] = ("binary32", "bfloat16"), **changes: Any
         ),
         findings=_findings(),
         grades=[g for q in ("value", "gradient") for f in formats for g in _grades(q, f)],
+        specs=[Case(Spec(epsilon=(e,)), BINARY64, ((0.0,),), (0,)).to_json()["spec"] for e in (1.0, -1.0)],
+        series=[series(f) for f in formats],
     )
     return msgspec.structs.replace(document, **changes)
+
+
+def series(format: str, *, device: str = "cpu", rows: int = 14) -> Series:
+    """The samples of one format, from certainly wrong to certainly right, one of them without bounds."""
+    samples = []
+    for i in range(rows):
+        log_odds = named(format).round(80.0 * (i - rows // 2) / rows)
+        wrong = math.inf if i == rows - 1 else 0.25 * (1 + i % 3)
+        gradient = None if i == 0 else Error(wrong, math.inf if i == 1 else 4.0 + i)
+        samples.append(Sample(log_odds, i % 2, i % 3, [log_odds, 0.0, -1.5], Error(0.5, 2.0), gradient))
+    return Series(format=format, device=device, samples=samples)
 
 
 def finding(property: str, verdict: Verdict, **changes: Any) -> Finding:

@@ -19,7 +19,7 @@ from polyref.report.document import Document
 
 from .example import CASE, build, finding
 
-TOP = ["schema", "subject", "environment", "settings", "convention", "dialect", "findings", "grades"]
+TOP = ["schema", "subject", "environment", "settings", "convention", "dialect", "findings", "grades", "specs", "series"]
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -57,6 +57,17 @@ def test_the_case_is_still_a_case() -> None:
     again = doc.loads(doc.dumps(build()))
     assert again.violated[0].case is not None
     assert Case.from_json(again.violated[0].case) == CASE
+
+
+def test_a_sample_is_a_line_and_a_case() -> None:
+    document = build()
+    data = doc.dumps(document)
+    assert doc.loads(data) == document
+    assert b"\n    [-40.0,0,0,[-40.0,0.0,-1.5],[0.5,2.0],null],\n" in data
+    series = document.series[0]
+    case = Case.from_json(document.case_of(series, series.samples[3]))
+    assert (case.format.name, case.spec.epsilon, case.target) == ("binary32", (-1.0,), (0,))
+    assert case.logits == (tuple(series.samples[3].logits),)
 
 
 def test_exit_codes() -> None:
@@ -103,15 +114,29 @@ BAD = {
     "an array": (b"[]", "no audit document"),
     "deeply nested": (b"[" * 100_000, "no"),
     "no schema": (_changed(lambda d: d.pop("schema")), "schema"),
-    "another schema": (_changed(lambda d: d.update(schema="polyref-audit/1")), "reads 'polyref-audit/2'"),
+    "another schema": (_changed(lambda d: d.update(schema="polyref-audit/1")), "reads 'polyref-audit/3'"),
     "schema of a wrong type": (_changed(lambda d: d.update(schema=1)), "schema"),
     "a missing part": (_changed(lambda d: d.pop("grades")), "grades"),
     "an unknown field": (_changed(lambda d: d["findings"][0].update(severity="high")), r"severity.*findings"),
     "an unknown part": (_changed(lambda d: d.update(extra=1)), "extra"),
     "a wrong type": (_changed(lambda d: d["settings"].update(seed="0")), r"settings\.seed"),
-    "a wrong word": (_changed(lambda d: d["grades"][0].update(grade="superb")), r"grades\[0\]\.grade"),
-    "a wrong float": (_changed(lambda d: d["grades"][0].update(max_ulp="huge")), r"grades\[0\]\.max_ulp"),
+    "a wrong word": (
+        _changed(lambda d: d["grades"][0].update(grade="superb")),
+        r"grades\[0\]\.grade",
+    ),
+    "a wrong float": (
+        _changed(lambda d: d["grades"][0].update(max_ulp="huge")),
+        r"grades\[0\]\.max_ulp",
+    ),
     "a boolean": (_changed(lambda d: d["grades"][0].update(max_ulp=True)), r"grades\[0\]\.max_ulp"),
+    "a sample of no spec": (_changed(lambda d: d.update(specs=[])), "a spec or a target that is not there"),
+    "a target of no logit": (
+        _changed(lambda d: d["series"][0]["samples"][0].__setitem__(2, 9)),
+        "a spec or a target that is not there",
+    ),
+    "a short sample": (_changed(lambda d: d["series"][0]["samples"][0].pop()), r"samples"),
+    "a long sample": (_changed(lambda d: d["series"][0]["samples"][0].append(1)), "of at most length 6"),
+    "a sample of words": (_changed(lambda d: d["series"][0]["samples"][0].__setitem__(0, "far")), r"samples"),
     "a negative count": (_changed(lambda d: d["findings"][0].update(examples=-1)), r"findings\[0\]\.examples"),
 }
 
