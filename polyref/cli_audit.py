@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from polyref.cli_types import (
+    Flag,
     FrameworkName,
     Frameworks,
     InputChoice,
@@ -40,12 +41,17 @@ def audit(
     memory: float = 4.0,
     restarts: Whole = 5,
     budget: float | None = None,
+    baseline: Path | None = None,
+    update_baseline: Flag = False,
+    reason: str = "",
+    expires: str | None = None,
 ) -> int:
     """Say what an implementation computes, which laws it breaks, and how many digits it keeps.
 
     An audit runs the code that it is given, in a process of its own with limits on time and memory.
 
-    The exit code of several audits is the gravest of theirs.
+    The exit code of several audits is the gravest of theirs. Against a baseline it is 0 where nothing got worse, 1
+    where a law is broken that may not be, 4 for a precision regression, 5 where the two cannot be compared.
 
     Parameters
     ----------
@@ -85,9 +91,17 @@ def audit(
         How many new processes the subject may need, because it ended the one before.
     budget
         Seconds that the whole audit may take; what is not tried by then is open. By default many times what it needs.
+    baseline
+        Hold the audit against this file: laws, grades, and the rows that it recorded, which are tried again.
+    update_baseline
+        Write what was found to the baseline, and make it where there is none.
+    reason
+        Why laws may be broken that were not known to be, for the baseline.
+    expires
+        The last day of that reason, as YYYY-MM-DD.
     """
     from polyref import auditor as au  # noqa: PLC0415
-    from polyref import many  # noqa: PLC0415
+    from polyref import gate, many  # noqa: PLC0415
     from polyref.formats import named  # noqa: PLC0415
     from polyref.report import document, files, terminal  # noqa: PLC0415
     from polyref.report import html as page  # noqa: PLC0415
@@ -95,6 +109,7 @@ def audit(
     from polyref.subject.overrides import Forms, parse_overrides  # noqa: PLC0415
 
     check_bounded("--budget", budget)
+    gate.check(baseline, update=update_baseline, reason=reason, expires=expires, targets=1 + len(targets))
     options = au.Options(
         formats=au.AUDITED if formats is None else tuple(named(f.strip()) for f in formats.split(",")),
         seed=seed,
@@ -105,6 +120,7 @@ def audit(
         limits=limits_of(timeout=timeout, memory=memory, restarts=restarts, prefix="--"),
         budget=budget,
         framework=framework,
+        baseline=gate.read(baseline, update=update_baseline),
     )
     many.check_jobs(jobs)
     if targets:
@@ -121,6 +137,9 @@ def audit(
         print(f"polyref: {found.violated[0].explanation} {found.violated[0].remedy}", file=sys.stderr)
     else:
         terminal.render(found, screen.Screen())
+    if update_baseline and baseline is not None:
+        print(gate.updated(baseline, found, options.baseline, reason=reason, expires=expires))
+        return 0
     return found.exit_code
 
 
