@@ -146,9 +146,9 @@ def of(
         raise UsageError(f"{what} may not be broken without a reason: mend it, or give --reason (and --expires)")
     grades = [Grade(**{name: getattr(g, name) for name in Grade.__struct_fields__}) for g in document.grades]
     measured = list(_rows(document))
-    before = {_text(r) for r in previous.cases} if previous else set()
+    before = {text_of(r) for r in previous.cases} if previous else set()
     # A row that was bad once goes on being tried, whatever its error is now.
-    cases = [*(r for r in measured if _text(r) in before), *_largest(measured, _KEPT)]
+    cases = [*(r for r in measured if text_of(r) in before), *_largest(measured, _KEPT)]
     if previous is not None:
         ran = {law.property for law in laws}
         seen, formats = {law.key for law in laws}, set(document.settings.formats)
@@ -211,12 +211,13 @@ def _largest(cases: Iterable[Recorded], most: int) -> Iterator[Recorded]:
     cells: dict[tuple[str, str, str, str], dict[str, Recorded]] = {}
     for recorded in cases:
         cell = cells.setdefault((recorded.quantity, recorded.format, recorded.device, recorded.regime), {})
-        cell.setdefault(_text(recorded), recorded)
+        cell.setdefault(text_of(recorded), recorded)
     for _, cell in sorted(cells.items()):
         yield from sorted(cell.values(), key=lambda r: -r.ulp)[:most]
 
 
-def _text(recorded: Recorded) -> str:
+def text_of(recorded: Recorded) -> str:
+    """What tells a recorded row from the others."""
     return f"{recorded.quantity} {recorded.device} {msgspec.json.encode(recorded.case, order='sorted').decode()}"
 
 

@@ -25,8 +25,8 @@ def headline(c: Comparison) -> str:
         return f"Not comparable: {'; '.join(c.incomparable)}"
     broken = len({law.property for law in c.laws if law.fails and law.new == "violated"})
     if broken:
-        before = "the baseline does not allow" if c.gate else "was not broken before, or is worse"
-        return f"{count(broken, 'law')} {'is' if broken == 1 else 'are'} broken in a way that {before}"
+        how = "broken, which the baseline does not allow" if c.gate else "newly broken, or broken worse than before"
+        return f"{count(broken, 'law')} {'is' if broken == 1 else 'are'} {how}"
     worse = [m for m in moved(c.grades) if m.fails], [m for m in moved(c.cases) if m.fails]
     lost = [m for m in c.laws if m.fails]
     if not c.exit_code:
