@@ -20,9 +20,10 @@ from polyref.report.comparison import CaseMove, Comparison, GradeMove, LawMove, 
 from polyref.report.summary import GRADES, QUANTITIES
 
 _VERSIONS = ("polyref", "python", "torch", "framework", "numpy", "mpmath", "flint")
-_PLACE = ("platform", "machine", "cpu_threads", "device")
+_PLACE = ("platform", "machine", "processor", "cpu_threads", "device")
 _CHOICES = ("seed", "profile", "init", "call", "forms")
 
+_Place: TypeAlias = tuple[doc.Quantity, str, str]
 _RowKey: TypeAlias = tuple[str, str, str, int, tuple[float, ...]]
 
 
@@ -69,13 +70,14 @@ def _compared(
     old: base.Baseline, new: doc.Document, rows: dict[_RowKey, doc.Sample], today: date, *, gate: bool = True
 ) -> Comparison:
     environment = list(_differences(old, new))
-    same_machine = old.environment.machine == new.environment.machine
+    same_machine = all(getattr(old.environment, f) == getattr(new.environment, f) for f in ("machine", "processor"))
     chosen = [c for c in _CHOICES if getattr(old.settings, c) != getattr(new.settings, c)]
     terms = _Terms(same_machine, not chosen, frozenset(new.settings.formats), gate, today)
+    now = _rows(new)
     notes = []
     if not same_machine:
         notes.append(
-            "The machines differ, and so may the last digits: errors are shown, and only laws and grades are judged."
+            "The machines differ, and so may the last digits: what moved within the tolerance is shown and fails nothing."
         )
     if chosen:
         notes.append(f"The two were made with another {' and '.join(chosen)}, so their grades are of other rows.")
@@ -88,8 +90,8 @@ def _compared(
         incomparable=list(_incomparable(old, new, same_subject=gate)),
         measured=any(f.verdict in ("holds", "violated") for f in new.findings),
         laws=list(_laws(old, new, terms)),
-        grades=list(_grades(old, new, terms, rows)),
-        cases=list(_cases(old, new, terms)),
+        grades=list(_grades(old, new, terms, _moved(rows, now) if rows else {})),
+        cases=list(_cases(old, now, terms)),
     )
 
 
@@ -171,11 +173,10 @@ def _law_move(was: base.Law | None, found: doc.Finding | None, terms: _Terms) ->
 
 
 def _grades(
-    old: base.Baseline, new: doc.Document, terms: _Terms, rows: dict[_RowKey, doc.Sample]
+    old: base.Baseline, new: doc.Document, terms: _Terms, moved: dict[_Place, Counter[str]]
 ) -> Iterator[GradeMove]:
     before = {g.key: g for g in old.grades}
     now: dict[base.GradeKey, doc.Grade] = {(g.quantity, g.format, g.device, g.regime): g for g in new.grades}
-    moved = _moved(rows, new)
     for key in dict.fromkeys([*now, *before]):
         was, found = before.get(key), now.get(key)
         move = _grade_move(was, found, terms)
@@ -190,7 +191,7 @@ def _grades(
             new=found.grade if found else None,
             old_ulp=was.max_ulp if was else None,
             new_ulp=found.max_ulp if found else None,
-            fails=move in ("worse", "lost"),
+            fails=move == "lost" or (move == "worse" and (terms.errors or _beyond(was, found))),
             grew=counts["grew"],
             shrank=counts["shrank"],
             same=counts["same"],
@@ -213,32 +214,43 @@ def _grade_move(was: base.Grade | None, found: doc.Grade | None, terms: _Terms) 
     return "better" if order < 0 or error < 0 else "unchanged"
 
 
-def _cases(old: base.Baseline, new: doc.Document, terms: _Terms) -> Iterator[CaseMove]:
-    errors = {
-        (quantity, series.device, _text(new.case_of(series, sample))): error.ulp
-        for series in new.series
-        for sample in series.samples
-        for quantity in QUANTITIES
-        if (error := sample.error(quantity)) is not None
-    }
+def _beyond(was: base.Grade | None, found: doc.Grade | None) -> bool:
+    """Whether it left the tolerance, which no right evaluation does on any machine."""
+    return was is not None and found is not None and was.max_ratio <= 1 < found.max_ratio
+
+
+def _cases(old: base.Baseline, rows: dict[_RowKey, doc.Sample], terms: _Terms) -> Iterator[CaseMove]:
     for recorded in old.cases:
-        ulp = errors.get((recorded.quantity, recorded.device, _text(recorded.case)))
-        if ulp is None:
+        key = _key(recorded)
+        sample = None if key is None else rows.get(key)
+        error = None if sample is None else sample.error(recorded.quantity)
+        if error is None:
             if not terms.gate or recorded.format not in terms.formats:
                 continue
             move: Move = "lost"
         else:
-            move = "worse" if ulp > recorded.ulp else "better" if ulp < recorded.ulp else "unchanged"
+            grew = (error.ulp > recorded.ulp) - (error.ulp < recorded.ulp)
+            move = "worse" if grew > 0 else "better" if grew < 0 else "unchanged"
         yield CaseMove(
             quantity=recorded.quantity,
             format=recorded.format,
             device=recorded.device,
             move=move,
             old_ulp=recorded.ulp,
-            new_ulp=ulp,
+            new_ulp=None if error is None else error.ulp,
             case=recorded.case,
             fails=move == "lost" or (move == "worse" and terms.errors),
         )
+
+
+def _key(recorded: base.Recorded) -> _RowKey | None:
+    """What :func:`_rows` has a recorded row under; None for a case that is no single row."""
+    try:
+        (logits,), (target,) = recorded.case["logits"], recorded.case["target"]
+        spec, row = _text(recorded.case["spec"]), tuple(map(float.fromhex, logits))
+    except (KeyError, TypeError, ValueError):
+        return None
+    return recorded.format, recorded.device, spec, target, row
 
 
 def _rows(document: doc.Document) -> dict[_RowKey, doc.Sample]:
@@ -250,17 +262,17 @@ def _rows(document: doc.Document) -> dict[_RowKey, doc.Sample]:
     }
 
 
-def _moved(rows: dict[_RowKey, doc.Sample], new: doc.Document) -> dict[tuple[doc.Quantity, str, str], Counter[str]]:
+def _moved(rows: dict[_RowKey, doc.Sample], now: dict[_RowKey, doc.Sample]) -> dict[_Place, Counter[str]]:
     """How many of the rows that both have went which way, by quantity, format and device."""
-    found: dict[tuple[doc.Quantity, str, str], Counter[str]] = {}
-    for key, sample in _rows(new).items() if rows else ():
+    found: dict[_Place, Counter[str]] = {}
+    for key, sample in now.items():
         was = rows.get(key)
         if was is None:
             continue
         for quantity in QUANTITIES:
-            before, now = was.error(quantity), sample.error(quantity)
-            if before is not None and now is not None:
-                way = "grew" if now.ulp > before.ulp else "shrank" if now.ulp < before.ulp else "same"
+            before, after = was.error(quantity), sample.error(quantity)
+            if before is not None and after is not None:
+                way = "grew" if after.ulp > before.ulp else "shrank" if after.ulp < before.ulp else "same"
                 found.setdefault((quantity, key[0], key[1]), Counter())[way] += 1
     return found
 

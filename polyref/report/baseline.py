@@ -7,9 +7,11 @@ which the next audit tries again. A law that is broken may be known to be, for a
 from __future__ import annotations
 
 import builtins
+import math
 import os
 from collections.abc import Iterable, Iterator
 from datetime import date
+from heapq import nsmallest
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
@@ -145,10 +147,9 @@ def of(
         what = ", ".join(dict.fromkeys(law.property for law in unknown))
         raise UsageError(f"{what} may not be broken without a reason: mend it, or give --reason (and --expires)")
     grades = [Grade(**{name: getattr(g, name) for name in Grade.__struct_fields__}) for g in document.grades]
-    measured = list(_rows(document))
-    before = {text_of(r) for r in previous.cases} if previous else set()
     # A row that was bad once goes on being tried, whatever its error is now.
-    cases = [*(r for r in measured if text_of(r) in before), *_largest(measured, _KEPT)]
+    again = {text_of(r) for r in previous.cases} if previous else set()
+    cases = [*_worst(document), *(r for r in _rows(document) if text_of(r) in again)] if again else [*_worst(document)]
     if previous is not None:
         ran = {law.property for law in laws}
         seen, formats = {law.key for law in laws}, set(document.settings.formats)
@@ -164,7 +165,7 @@ def of(
         settings=document.settings,
         laws=sorted(laws, key=lambda law: (law.property, law.format or "")),
         grades=sorted(grades, key=lambda g: g.key),
-        cases=list(_largest(cases, _MOST)),
+        cases=list(_largest(cases)),
     )
 
 
@@ -194,26 +195,41 @@ def _rows(document: doc.Document) -> Iterator[Recorded]:
     """The rows of a document, as they would be recorded."""
     for series in document.series:
         for sample in series.samples:
+            yield from (_recorded(document, series, sample, q) for q in QUANTITIES if sample.error(q) is not None)
+
+
+def _worst(document: doc.Document) -> Iterator[Recorded]:
+    """The rows with the largest errors of each cell, at most as many as an audit adds."""
+    for series in document.series:
+        cells: dict[tuple[Quantity, str], list[tuple[float, int]]] = {}
+        for i, sample in enumerate(series.samples):
             for quantity in QUANTITIES:
-                error = sample.error(quantity)
-                if error is not None:
-                    yield Recorded(
-                        quantity=quantity,
-                        device=series.device,
-                        regime=regime_of(sample.log_odds),
-                        ulp=error.ulp,
-                        case=document.case_of(series, sample),
-                    )
+                if (error := sample.error(quantity)) is not None:
+                    cells.setdefault((quantity, regime_of(sample.log_odds)), []).append((-error.ulp, i))
+        for (quantity, _), errors in cells.items():
+            for _, i in nsmallest(_KEPT, errors):
+                yield _recorded(document, series, series.samples[i], quantity)
 
 
-def _largest(cases: Iterable[Recorded], most: int) -> Iterator[Recorded]:
-    """The rows with the largest errors of each cell, each once, and at most so many."""
+def _recorded(document: doc.Document, series: doc.Series, sample: doc.Sample, quantity: Quantity) -> Recorded:
+    error = sample.error(quantity)
+    return Recorded(
+        quantity=quantity,
+        device=series.device,
+        regime=regime_of(sample.log_odds),
+        ulp=math.inf if error is None else error.ulp,
+        case=document.case_of(series, sample),
+    )
+
+
+def _largest(cases: Iterable[Recorded]) -> Iterator[Recorded]:
+    """The rows with the largest errors of each cell, each once, and at most as many as there may be."""
     cells: dict[tuple[str, str, str, str], dict[str, Recorded]] = {}
     for recorded in cases:
         cell = cells.setdefault((recorded.quantity, recorded.format, recorded.device, recorded.regime), {})
         cell.setdefault(text_of(recorded), recorded)
     for _, cell in sorted(cells.items()):
-        yield from sorted(cell.values(), key=lambda r: -r.ulp)[:most]
+        yield from sorted(cell.values(), key=lambda r: -r.ulp)[:_MOST]
 
 
 def text_of(recorded: Recorded) -> str:

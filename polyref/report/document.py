@@ -48,7 +48,10 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Versions and machine; None for what was not loaded, framework too where the subject is of torch."""
+    """Versions and machine; None for what was not loaded, framework too where the subject is of torch.
+
+    The last digits of a result may depend on the processor, as libraries choose their code by it.
+    """
 
     polyref: str
     python: str
@@ -61,6 +64,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     cpu_threads: int | None
     device: str
     framework: str | None = None
+    processor: str | None = None
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
