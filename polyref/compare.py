@@ -76,9 +76,7 @@ def _compared(
     now = _rows(new)
     notes = []
     if not same_machine:
-        notes.append(
-            "The machines differ, and so may the last digits: what moved within the tolerance is shown and fails nothing."
-        )
+        notes.append("The machines differ, and so may the last digits: what moved within the tolerance fails nothing.")
     if chosen:
         notes.append(f"The two were made with another {' and '.join(chosen)}, so their grades are of other rows.")
     return Comparison(
