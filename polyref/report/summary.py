@@ -71,6 +71,12 @@ def by_law(violated: Sequence[Finding]) -> list[Broken]:
     return [Broken(first, tuple(rest)) for first, *rest in ordered]
 
 
+def in_order(document: Document) -> list[Finding]:
+    """Every finding: broken laws first, the formats of each together and widest first; then the others as they are."""
+    first = [f for law in broken(document) for f in (law.finding, *law.also)]
+    return [*first, *(f for f in document.findings if f.verdict != "violated")]
+
+
 def also(law: Broken, ratio: Callable[[float | None], str] = number) -> str:
     """``binary32 (7.40e5 times the tolerance), binary16 (89.9)``: the other formats in which the law is broken."""
     several = len({f.device for f in (law.finding, *law.also)}) > 1
