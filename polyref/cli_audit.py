@@ -136,7 +136,8 @@ def audit(
     elif not outputs.on_standard_output(paths):
         terminal.render(found, screen.Screen())
     if update_baseline and baseline is not None:
-        print(gate.updated(baseline, found, options.baseline, reason=reason, expires=expires))
+        line = gate.updated(baseline, found, options.baseline, reason=reason, expires=expires)
+        print(line, file=sys.stderr if outputs.on_standard_output(paths) else sys.stdout)
         return 0
     return found.exit_code
 

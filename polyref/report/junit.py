@@ -2,6 +2,7 @@
 
 A law that is broken fails. One that does not apply is skipped, and so is one that could not be decided, with other
 words. A document that decided nothing has an error, so that a build which looks at this file alone does not pass.
+Against a baseline a law that may be broken is skipped, with the reason, and what got worse fails a case of its own.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Iterator
 
-from polyref.report import summary
+from polyref.report import moves, summary
+from polyref.report.comparison import Comparison
 from polyref.report.document import Document, Finding
 from polyref.report.words import number, visible
 
@@ -22,15 +24,18 @@ def render(document: Document) -> str:
     properties = ET.SubElement(suite, "properties")
     for name, value in _properties(document):
         ET.SubElement(properties, "property", name=_line(name), value=_line(value))
-    seen: Counter[str] = Counter()
+    seen, known = Counter[str](), summary.known(document)
     for finding in summary.in_order(document):
         name = _name(finding)
         seen[name] += 1
         # Two cases of one name would be one to those who read them.
-        _judged(_case(suite, document, name if seen[name] == 1 else f"{name} #{seen[name]}"), finding)
-    if document.exit_code not in (0, 1):
+        case = _case(suite, document, name if seen[name] == 1 else f"{name} #{seen[name]}")
+        _judged(case, finding, known.get((finding.property, finding.format), ""))
+    if not summary.laws(document).decided:
         case = _case(suite, document, "something-was-measured")
         ET.SubElement(case, "error", type="nothing measured", message="Nothing was measured: no law could be decided.")
+    if document.gate is not None:
+        _compared(_case(suite, document, "no-worse-than-the-baseline"), document, document.gate)
     root = ET.Element("testsuites", name="polyref")
     for element in (root, suite):
         element.set("tests", str(len(suite.findall("testcase"))))
@@ -55,16 +60,28 @@ def _name(finding: Finding) -> str:
     return _line(f"{finding.property}[{where}]" if where else finding.property)
 
 
-def _judged(case: ET.Element, finding: Finding) -> None:
-    """Say in a test case what became of the law."""
+def _judged(case: ET.Element, finding: Finding, known: str) -> None:
+    """Say in a test case what became of the law, and why it may be broken, if it may."""
     reason = finding.explanation or "no reason given"
-    if finding.verdict == "violated":
+    if finding.verdict == "violated" and known:
+        skipped = ET.SubElement(case, "skipped", type="known", message=_line(f"known to be broken: {known}"))
+        skipped.text = "\n".join(_text(finding))
+    elif finding.verdict == "violated":
         failure = ET.SubElement(case, "failure", type="violated", message=_line(finding.explanation or "violated"))
         failure.text = "\n".join(_text(finding))
     elif finding.verdict == "not_applicable":
         ET.SubElement(case, "skipped", type="not applicable", message=_line(f"not applicable: {reason}"))
     elif finding.verdict == "inconclusive":
         ET.SubElement(case, "skipped", type="not decided", message=_line(f"not decided: {reason}"))
+
+
+def _compared(case: ET.Element, document: Document, gate: Comparison) -> None:
+    """Say in a test case what got worse; what cannot be compared is an error."""
+    if not gate.exit_code:
+        return
+    tag, kind = ("error", "not comparable") if gate.exit_code in (3, 5) else ("failure", "worse")
+    element = ET.SubElement(case, tag, type=kind, message=_line(moves.headline(gate)))
+    element.text = "\n".join(visible(line) for line in summary.moved(document, failing=True))
 
 
 def _text(finding: Finding) -> Iterator[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from polyref.report import summary
+from polyref.report import moves, summary
 from polyref.report.document import Document, Finding, Grade
 from polyref.report.github import block, code, figure, prose
 from polyref.report.words import count
@@ -18,10 +18,10 @@ LARGEST = 65_000
 #: A command longer than this is of no use in a comment, and one that is cut is of none anywhere.
 _LONGEST_COMMAND = 8_000
 #: Nor is a list longer than this, beside the broken laws; all that are told fit together, whatever a document holds.
-_LONGEST_LIST = 8_000
+_LONGEST_LIST = 5_000
 _MOST_FORMATS = 8
 _MOST_DEVICES = 4
-_MOST_ITEMS = 8
+_MOST_ITEMS = 10
 
 _MARKS = {"broken": "✗", "hold": "✓", "open": "✓", "nothing": "?"}
 
@@ -52,6 +52,8 @@ def _head(document: Document) -> str:
     if dialect.deviation:
         remedy = f" **Remedy:** {prose(dialect.remedy)}" if dialect.remedy else ""
         lines.append(f"\n**Differs:** {prose(dialect.deviation)}{remedy}")
+    if document.gate is not None:
+        lines.append(f"\n**Against the baseline:** {prose(moves.headline(document.gate))}.")
     return "\n".join(lines)
 
 
@@ -135,6 +137,9 @@ def _others(document: Document) -> list[str]:
     """Notes, the laws that hold, those that are open and those that do not apply, each group in one line that opens."""
     held, notes = summary.laws(document).held, document.dialect.notes
     parts = []
+    moved = summary.moved(document)
+    if moved:
+        parts.append(_folded(f"{len(moved):,} moved since the baseline", _list(moved)))
     if notes:
         parts.append(_folded(count(len(notes), "note"), _list(notes)))
     if held:

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, Final
 from urllib.parse import quote
 
-from polyref.report import structs, summary
+from polyref.report import moves, structs, summary
 from polyref.report.document import Document, Finding, Verdict
 from polyref.report.words import number, visible
 
@@ -21,7 +21,13 @@ SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 #: The kind of a result by its verdict; a law that holds is a rule without a result.
 _KINDS: Final[dict[Verdict, str]] = {"violated": "fail", "inconclusive": "open", "not_applicable": "notApplicable"}
 _ROOT: Final = "%SRCROOT%"
-_EXIT_CODES: Final = {0: "all laws hold", 1: "defects", 3: "nothing could be measured"}
+_EXIT_CODES: Final = {
+    0: "all laws hold, or nothing got worse than the baseline",
+    1: "defects",
+    3: "nothing could be measured",
+    4: "a precision regression against the baseline",
+    5: "the baseline is not comparable",
+}
 
 
 def render(document: Document) -> str:
@@ -68,13 +74,13 @@ def _rule(found: Sequence[Finding]) -> dict[str, Any]:
 def _results(document: Document, laws: list[str]) -> Iterator[dict[str, Any]]:
     index = {id: i for i, id in enumerate(laws)}
     location = _location(document)
-    seen: Counter[str] = Counter()
+    seen, known = Counter[str](), summary.known(document)
     for f in summary.in_order(document):
         if f.verdict not in _KINDS:
             continue
         mark = _fingerprint(document, f)
         seen[mark] += 1
-        yield {
+        result = {
             "ruleId": visible(f.property),
             "ruleIndex": index[f.property],
             "kind": _KINDS[f.verdict],
@@ -84,6 +90,10 @@ def _results(document: Document, laws: list[str]) -> Iterator[dict[str, Any]]:
             "partialFingerprints": {"polyref/v1": f"{mark}:{seen[mark]}"},
             "properties": _details(f),
         }
+        reason = known.get((f.property, f.format))
+        if reason and f.verdict == "violated":
+            result["suppressions"] = [{"kind": "external", "justification": visible(reason)}]
+        yield result
 
 
 def _sentences(finding: Finding) -> Iterator[str]:
@@ -150,13 +160,13 @@ def _fingerprint(document: Document, finding: Finding) -> str:
 def _invocation(document: Document) -> dict[str, Any]:
     code = document.exit_code
     found: dict[str, Any] = {
-        "executionSuccessful": code in (0, 1),
+        "executionSuccessful": code not in (3, 5),
         "exitCode": code,
         "exitCodeDescription": _EXIT_CODES[code],
     }
     if not found["executionSuccessful"]:
-        message = {"text": f"{summary.headline(document)}: no law could be decided."}
-        found["toolExecutionNotifications"] = [{"level": "error", "message": message}]
+        why = summary.headline(document) if document.gate is None else moves.headline(document.gate)
+        found["toolExecutionNotifications"] = [{"level": "error", "message": {"text": _message(f"{why}.")}}]
     try:
         start = datetime.fromisoformat(document.settings.started).astimezone(UTC)
         end = start + timedelta(seconds=document.settings.seconds)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from polyref.report import document as doc
+from polyref.report.comparison import CaseMove, Comparison, GradeMove, LawMove, Side
 from polyref.report.document import Document, Finding
 
 from .example import build, finding
@@ -18,7 +21,9 @@ COMMITTED = ("nn-function", "onehot-cross-entropy", "returns-nothing", "gather-r
 
 
 def committed(name: str) -> Document:
-    return doc.read(AUDITS / f"{name}.json")
+    """An audit as it is stored, by this schema or by the one before, whose fields it still has."""
+    data = (AUDITS / f"{name}.json").read_bytes()
+    return doc.loads(data.replace(b'"schema": "polyref-audit/2"', f'"schema": "{doc.SCHEMA}"'.encode()))
 
 
 def huge() -> Document:
@@ -30,6 +35,38 @@ def huge() -> Document:
 def crowded(n: int = 400) -> Document:
     """More broken laws than any page has room for."""
     return build(findings=[_violated(f"law-{i:03}", explanation="Why. " * 50) for i in range(n)])
+
+
+def gated(*, known: str = "", incomparable: str = "", worse: bool = True, new: bool = False) -> Document:
+    """The example against a baseline: one law that may be broken, a fixed one, and a grade and a row that got worse."""
+    document = build()
+    first, second = document.violated
+    side = Side(name="L", target="a:L", started="then", formula="CE", polyref="0", torch=None, machine="m")
+    laws = [
+        LawMove(property=f.property, format=f.format, move=move, old=old, new="violated", old_ratio=1.5,
+                new_ratio=f.ratio, fails=fails, known=text)
+        for f, move, old, fails, text in (
+            (first, "unchanged", "violated", False, known or "the paper has it so"),
+            (second, "new" if new else "unchanged", "holds" if new else "violated", new, "" if new else "since 2019"),
+        )
+    ]  # fmt: skip
+    grade = GradeMove(quantity="value", format="binary32", device="cpu", regime="all", move="worse", old="faithful",
+                      new="broken", old_ulp=0.9, new_ulp=1.5, fails=True)  # fmt: skip
+    row = CaseMove(quantity="value", format="binary32", device="cpu", move="worse", old_ulp=0.5, new_ulp=1.5,
+                   case={"logits": [["0x1.0p+0", "0x0.0p+0"]], "target": [0]}, fails=True)  # fmt: skip
+    gate = Comparison(
+        old=side,
+        new=side,
+        gate=True,
+        environment=[],
+        notes=[],
+        incomparable=[incomparable] if incomparable else [],
+        measured=True,
+        laws=laws,
+        grades=[grade] if worse else [],
+        cases=[row] if worse else [],
+    )
+    return msgspec.structs.replace(document, gate=gate)
 
 
 def _violated(id: str, **changes: object) -> Finding:
@@ -47,5 +84,8 @@ DOCUMENTS: dict[str, Callable[[], Document]] = {
     "lone surrogates": lambda: build(findings=[_violated("a\ud800", observed="\udc80", explanation="\udfff x")]),
     "huge": huge,
     "crowded": crowded,
+    "gated": gated,
+    "known": lambda: gated(known="@octocat <b> `x` [l](1) \x00", worse=False),
+    "not comparable": lambda: gated(incomparable="it computed `CE`, and computes <b>"),
     **{name: lambda name=name: committed(name) for name in COMMITTED},  # type: ignore[misc]
 }

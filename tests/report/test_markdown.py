@@ -21,7 +21,7 @@ from polyref.report.github import block, code, prose, shortened
 
 from .example import build, finding
 from .hostile import MARKS, PAYLOADS, hostile
-from .kinds import COMMITTED, DOCUMENTS, committed, crowded
+from .kinds import COMMITTED, DOCUMENTS, committed, crowded, gated
 
 GFM = MarkdownIt("gfm-like", {"linkify": False})
 TAGS = {"h3", "p", "code", "pre", "strong", "b", "sub", "ul", "li", "details", "summary"} | {
@@ -197,13 +197,27 @@ def test_the_limit_holds_where_every_part_is_as_large_as_it_can_be() -> None:
             for f in range(12)
             for d in range(12)
         ]
+        gate = gated(incomparable=payload).gate
+        assert gate is not None
+        move = msgspec.structs.replace(gate.laws[0], move="new", why=payload, property=payload)
         large: Document = msgspec.structs.replace(
             document,
+            gate=msgspec.structs.replace(gate, laws=[move] * 20),
             findings=[*document.findings, *(finding(f"{i}{payload}", "holds") for i in range(100))],
             grades=many,
             dialect=msgspec.structs.replace(document.dialect, notes=[payload] * 100),
         )
         assert len(markdown.render(large)) <= markdown.LARGEST
+
+
+def test_against_a_baseline() -> None:
+    page = Page(markdown.render(gated()))
+    assert "Against the baseline: Precision regressed: 1 grade, 1 recorded row." in page.prose
+    assert "2 moved since the baseline" in page.prose
+    assert "worse: value binary32: faithful → broken, 0.900 → 1.50 ulp" in page.prose
+    quiet = Page(markdown.render(gated(worse=False)))
+    assert "Against the baseline: Nothing got worse." in quiet.prose
+    assert "moved since" not in quiet.prose
 
 
 def test_without_a_law() -> None:

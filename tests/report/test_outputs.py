@@ -22,7 +22,7 @@ from polyref.report import outputs
 from polyref.report.report import Report
 
 from .example import build, finding
-from .kinds import AUDITS, COMMITTED, committed
+from .kinds import COMMITTED, committed
 
 BEGINS = {
     "json": '{\n "schema"',
@@ -124,9 +124,10 @@ def test_it_prints_the_report_and_exits_as_the_audit_did(
 
 @pytest.mark.parametrize("name", COMMITTED)
 def test_the_committed_documents(capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str) -> None:
-    code, out, _ = run(capsys, "report", AUDITS / f"{name}.json", *options(tmp_path, NAMES[1:]))
+    doc.write(committed(name), tmp_path / "stored")
+    code, out, _ = run(capsys, "report", tmp_path / "stored", *options(tmp_path, NAMES[1:]))
     assert (code, out) == (committed(name).exit_code, "")
-    assert len(list(tmp_path.iterdir())) == len(NAMES) - 1
+    assert len(list(tmp_path.iterdir())) == len(NAMES)
 
 
 @pytest.mark.parametrize("where", ["-", "/dev/stdout"])

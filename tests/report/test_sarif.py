@@ -15,7 +15,7 @@ from polyref.report import sarif
 from polyref.report.document import Document
 
 from .example import build, finding
-from .kinds import COMMITTED, DOCUMENTS, committed
+from .kinds import COMMITTED, DOCUMENTS, committed, gated
 
 SCHEMA = json.loads((Path(__file__).parent / "schemas" / "sarif-2.1.0.json").read_text(encoding="utf-8"))
 VALIDATOR = Draft7Validator(SCHEMA)
@@ -190,6 +190,23 @@ def test_the_exit_code(findings: list[Any], code: int, successful: bool) -> None
     (invocation,) = run(build(findings=findings))["invocations"]
     assert (invocation["exitCode"], invocation["executionSuccessful"]) == (code, successful)
     assert ("toolExecutionNotifications" in invocation) is not successful
+
+
+@pytest.mark.parametrize(
+    ("document", "code"),
+    [(gated(worse=False), 0), (gated(new=True), 1), (gated(), 4), (gated(incomparable="[x]"), 5)],
+)
+def test_against_a_baseline(document: Document, code: int) -> None:
+    found = run(document)
+    (invocation,) = found["invocations"]
+    assert (invocation["exitCode"], invocation["executionSuccessful"]) == (code, code != 5)
+    if code == 5:
+        (notification,) = invocation["toolExecutionNotifications"]
+        assert notification["message"]["text"] == r"Not comparable: \[x\]."
+    first, second, *rest = found["results"]
+    assert first["suppressions"] == [{"kind": "external", "justification": "the paper has it so"}]
+    assert ("suppressions" in second) is (code != 1)
+    assert not any("suppressions" in r for r in rest)
 
 
 @pytest.mark.parametrize("name", COMMITTED)
