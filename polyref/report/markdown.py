@@ -15,9 +15,9 @@ from polyref.report.words import count
 #: GitHub takes 65,536 characters; the rest is for what a workflow puts around the report.
 LARGEST = 65_000
 
-#: A command longer than this is of no use in a comment, and one that is cut is of none anywhere.
+#: A longer command is left out: one that is cut is of no use.
 _LONGEST_COMMAND = 8_000
-#: Nor is a list longer than this, beside the broken laws; all that are told fit together, whatever a document holds.
+#: Such a list is left out too, so that all but the broken laws fits, whatever a document holds.
 _LONGEST_LIST = 5_000
 _MOST_FORMATS = 8
 _MOST_DEVICES = 4

@@ -94,7 +94,7 @@ def moved(document: Document, *, failing: bool = False) -> list[str]:
     if gate is None:
         return []
     laws, grades, cases = moves.moved(gate.laws), moves.moved(gate.grades), moves.moved(gate.cases)
-    told = [
+    told: list[tuple[moves.AnyMove, str, str]] = [
         *((m, moves.law_name(m), moves.law_text(m)) for m in laws),
         *((m, moves.grade_name(m), moves.grade_text(m)) for m in grades),
         *((m, moves.case_name(m), moves.case_text(m)) for m in cases),
