@@ -54,6 +54,9 @@ def _head(document: Document) -> str:
         lines.append(f"\n**Differs:** {prose(dialect.deviation)}{remedy}")
     if document.gate is not None:
         lines.append(f"\n**Against the baseline:** {prose(moves.headline(document.gate))}.")
+        moved = summary.moved(document)
+        if moved:
+            lines.append(f"\n{_folded(f'{len(moved):,} moved', _list(moved))}")
     return "\n".join(lines)
 
 
@@ -137,9 +140,6 @@ def _others(document: Document) -> list[str]:
     """Notes, the laws that hold, those that are open and those that do not apply, each group in one line that opens."""
     held, notes = summary.laws(document).held, document.dialect.notes
     parts = []
-    moved = summary.moved(document)
-    if moved:
-        parts.append(_folded(f"{len(moved):,} moved since the baseline", _list(moved)))
     if notes:
         parts.append(_folded(count(len(notes), "note"), _list(notes)))
     if held:
