@@ -105,7 +105,7 @@ def evaluate(
     return 0
 
 
-for command in (commands.audit, commands.check, commands.replay, commands.gallery, compare):
+for command in (commands.audit, commands.report, commands.check, commands.replay, commands.gallery, compare):
     app.command(command)
 
 

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 from polyref.cli_types import (
+    Drawn,
     Flag,
     FrameworkName,
     Frameworks,
     InputChoice,
     LabelChoice,
     OrderChoice,
+    OutputFile,
     Overrides,
     Repeated,
     Whole,
@@ -25,8 +27,8 @@ def audit(
     target: str,
     /,
     *targets: str,
-    json: Path | None = None,
-    html: Path | None = None,
+    json: OutputFile = None,
+    drawn: Drawn | None = None,
     jobs: Whole = 1,
     formats: str | None = None,
     profile: Literal["quick", "default", "long"] = "default",
@@ -50,8 +52,11 @@ def audit(
 
     An audit runs the code that it is given, in a process of its own with limits on time and memory.
 
-    The exit code of several audits is the gravest of theirs. Against a baseline it is 0 where nothing got worse, 1
-    where a law is broken that may not be, 4 for a precision regression, 5 where the two cannot be compared.
+    The exit code of several audits is the gravest of theirs. Each output of theirs is a folder, with an index of the
+    pages. A file called - is standard output.
+
+    Against a baseline the exit code is 0 where nothing got worse, 1 where a law is broken that may not be, 4 for a
+    precision regression, 5 where the two cannot be compared.
 
     Parameters
     ----------
@@ -60,9 +65,7 @@ def audit(
     targets
         More of them.
     json
-        Write the document to this file; with several targets, the documents to this folder.
-    html
-        Write the report to this file; with several targets, the reports and an index to this folder.
+        Write the document to this file.
     jobs
         How many audits run at once.
     formats
@@ -103,8 +106,7 @@ def audit(
     from polyref import auditor as au  # noqa: PLC0415
     from polyref import gate, many  # noqa: PLC0415
     from polyref.formats import named  # noqa: PLC0415
-    from polyref.report import document, files, terminal  # noqa: PLC0415
-    from polyref.report import html as page  # noqa: PLC0415
+    from polyref.report import outputs, terminal  # noqa: PLC0415
     from polyref.subject.client import check_bounded, limits_of  # noqa: PLC0415
     from polyref.subject.overrides import Forms, parse_overrides  # noqa: PLC0415
 
@@ -123,24 +125,46 @@ def audit(
         baseline=gate.read(baseline, update=update_baseline),
     )
     many.check_jobs(jobs)
+    paths = outputs.asked({"json": json, **_named(drawn)})
     if targets:
-        return many.run((target, *targets), options, jobs=jobs, json_folder=json, html_folder=html)
-    for path in (json, html):
-        if path is not None:
-            files.check_writable(path)
+        return many.run((target, *targets), options, jobs=jobs, folders=paths)
+    outputs.check(paths)
     found = au.audit(target, options)
-    if json is not None:
-        document.write(found, json)
-    if html is not None:
-        page.write(found, html)
+    outputs.write(found, paths)
     if any(f.property == au.RETURNS_A_VALUE for f in found.violated):
         print(f"polyref: {found.violated[0].explanation} {found.violated[0].remedy}", file=sys.stderr)
-    else:
+    elif not outputs.on_standard_output(paths):
         terminal.render(found, screen.Screen())
     if update_baseline and baseline is not None:
-        print(gate.updated(baseline, found, options.baseline, reason=reason, expires=expires))
+        line = gate.updated(baseline, found, options.baseline, reason=reason, expires=expires)
+        print(line, file=sys.stderr if outputs.on_standard_output(paths) else sys.stdout)
         return 0
     return found.exit_code
+
+
+def report(file: Path, /, *, drawn: Drawn | None = None) -> int:
+    """Draw a document that an audit wrote: the outputs that are asked for, or else the report on this terminal.
+
+    Nothing is audited again. The exit code is that of the audit. A file called - is standard output.
+
+    Parameters
+    ----------
+    file
+        A document that an audit wrote.
+    """
+    from polyref.report import document, outputs, terminal  # noqa: PLC0415
+
+    paths = outputs.asked(_named(drawn))
+    outputs.check(paths, beside=file)
+    found = document.read(file)
+    outputs.write(found, paths)
+    if not paths:
+        terminal.render(found, screen.Screen())
+    return found.exit_code
+
+
+def _named(drawn: Drawn | None) -> dict[str, Path | None]:
+    return {} if drawn is None else vars(drawn)
 
 
 def check(
