@@ -119,8 +119,6 @@ def _incomparable(old: base.Baseline, new: doc.Document, *, same_subject: bool) 
         yield f"the device was {old.environment.device}, and is {new.environment.device}"
     if not set(old.settings.formats) & set(new.settings.formats):
         yield f"the formats were {', '.join(old.settings.formats)}, and are {', '.join(new.settings.formats)}"
-    if same_subject and old.formula != new.dialect.formula:
-        yield f"it computed {old.formula}, and computes {new.dialect.formula}"
 
 
 def _laws(old: base.Baseline, new: doc.Document, terms: _Terms) -> Iterator[LawMove]:

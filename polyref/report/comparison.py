@@ -136,6 +136,11 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     cases: list[CaseMove]
 
     @property
+    def other_formula(self) -> bool:
+        """Whether the baseline is of another formula: the laws can be compared then, and the errors cannot."""
+        return self.gate and self.old.formula != self.new.formula
+
+    @property
     def exit_code(self) -> int:
         """0 where nothing fails; else, the gravest first: 3 nothing was measured, 5 not comparable, 1 a law is broken
         that may not be, 4 a precision regression."""
@@ -145,5 +150,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             return 5
         if any(law.fails and law.new == "violated" for law in self.laws):
             return 1
+        if self.other_formula:
+            return 5
         moves: tuple[LawMove | GradeMove | CaseMove, ...] = (*self.laws, *self.grades, *self.cases)
         return 4 if any(move.fails for move in moves) else 0

@@ -22,7 +22,8 @@ def headline(c: Comparison) -> str:
     if c.exit_code == 3:
         return "Nothing was measured, so nothing can be compared"
     if c.exit_code == 5:
-        return f"Not comparable: {'; '.join(c.incomparable)}"
+        why = c.incomparable or [f"it computed {c.old.formula}, and computes {c.new.formula}"]
+        return f"Not comparable: {'; '.join(why)}"
     broken = len({law.property for law in c.laws if law.fails and law.new == "violated"})
     if broken:
         how = "broken, which the baseline does not allow" if c.gate else "newly broken, or broken worse than before"
