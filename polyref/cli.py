@@ -12,7 +12,7 @@ from typing import Literal
 
 import cyclopts
 
-from polyref import __version__
+from polyref import __version__, cli_history
 from polyref import cli_audit as commands
 from polyref.cli_types import Flag, Numbers, Repeated, Text, Whole
 from polyref.errors import PolyrefError, UsageError
@@ -106,6 +106,7 @@ def evaluate(
 
 for command in (commands.audit, commands.check, commands.replay, commands.gallery):
     app.command(command)
+app.command(cli_history.app)
 
 
 @app.command
