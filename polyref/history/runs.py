@@ -121,7 +121,7 @@ def of_target(connection: sqlite3.Connection, target: str) -> list[Run]:
 
 def _runs(connection: sqlite3.Connection, where: str = "", *values: str) -> list[Run]:
     rows = connection.execute(f"{_RUN} {where} ORDER BY started, r.id", values)
-    return [Run(**dict(zip(Run.__struct_fields__, row, strict=True))) for row in rows]
+    return [msgspec.convert(dict(zip(Run.__struct_fields__, row, strict=True)), Run) for row in rows]
 
 
 class _Ids:

@@ -29,9 +29,14 @@ DEFAULT: Final = "polyref-history.sqlite"
 VARIABLE: Final = "POLYREF_HISTORY"
 #: Seconds that a command waits for another one that writes.
 PATIENCE = 30.0
+#: What was committed is on the disk, and stays there even if the power fails at that moment.
+SYNCHRONOUS = "EXTRA"
 
 _MAGIC = b"SQLite format 3\0"
 _HEADER = 100
+_CUT = "it is cut short"
+#: How the header says that the journal is one of rollback, for writing and for reading.
+_ROLLBACK = b"\1\1"
 
 
 def place(given: str | os.PathLike[str] | None) -> Path:
@@ -49,13 +54,7 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
     if not os.path.lexists(path):
         raise UsageError(f"there is no history at {_shown(path)}: polyref history add RUN.json begins one")
     with _opened(path, "BEGIN") as connection:
-        try:
-            yield connection
-        except (LookupError, TypeError, ValueError) as e:
-            # Bits that turned in the middle of a page leave a whole database with rows that do not fit together.
-            if isinstance(e, UsageError):
-                raise
-            raise _damaged(path, "its rows do not fit together") from e
+        yield connection
 
 
 @contextlib.contextmanager
@@ -83,7 +82,7 @@ def writing(path: Path, *, create: bool = False) -> Iterator[sqlite3.Connection]
 def _opened(path: Path, begin: str) -> Iterator[sqlite3.Connection]:
     """A connection in a transaction, to what is certainly a history; what is not committed at the end is undone."""
     _identify(path)
-    with _told(path):
+    with _told(path), _fitting(path):
         # mode=rw for readers too: what a writer that was killed left behind has to be undone first.
         uri = f"{path.absolute().as_uri()}?mode=rw"
         with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=PATIENCE, isolation_level=None)) as connection:
@@ -92,8 +91,7 @@ def _opened(path: Path, begin: str) -> Iterator[sqlite3.Connection]:
                 "cell_size_check = ON",
                 "temp_store = MEMORY",
                 "cache_size = -65536",
-                # With EXTRA a transaction that was committed stays so even if the power fails at that moment.
-                "synchronous = EXTRA",
+                f"synchronous = {SYNCHRONOUS}",
             ):
                 connection.execute(f"PRAGMA {pragma}")
             connection.execute(begin)
@@ -103,6 +101,10 @@ def _opened(path: Path, begin: str) -> Iterator[sqlite3.Connection]:
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
     """Look at the tables and at every page: that takes a fifth of a second for thousands of runs."""
+    # SQLite takes what a last page lacks for zeros.
+    pages, size = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+    if path.stat().st_size < pages * size:
+        raise _damaged(path, _CUT)
     tables = connection.execute("SELECT sql FROM sqlite_master WHERE name NOT LIKE 'sqlite~_%' ESCAPE '~'")
     if {text for (text,) in tables} != set(TABLES):
         raise _damaged(path, "its tables are not those of a history")
@@ -130,7 +132,7 @@ def _identify(path: Path) -> None:
     if not head.startswith(_MAGIC):
         raise UsageError(f"{_shown(path)} is no history, nor any SQLite database: name another with --db")
     if len(head) < _HEADER:
-        raise _damaged(path, "it is cut short")
+        raise _damaged(path, _CUT)
     version, application = (int.from_bytes(head[i : i + 4], "big") for i in (60, 68))
     if application != APPLICATION:
         raise UsageError(f"{_shown(path)} is a database of another application: name another with --db")
@@ -139,6 +141,8 @@ def _identify(path: Path) -> None:
             f"{_shown(path)} is a history of version {version}, this polyref reads version {VERSION}:"
             f" {'use a newer polyref' if version > VERSION else 'it is damaged'}"
         )
+    if head[18:20] != _ROLLBACK:
+        raise _damaged(path, "its journal is not that of a history")
 
 
 def _begin(path: Path) -> None:
@@ -150,8 +154,16 @@ def _begin(path: Path) -> None:
                 f"cannot begin a history at {_shown(path)}: there is no folder {visible(str(path.parent))}, make it"
             )
         with _told(path), contextlib.closing(sqlite3.connect(temporary, isolation_level=None)) as connection:
-            for statement in (f"PRAGMA application_id = {APPLICATION}", f"PRAGMA user_version = {VERSION}", *TABLES):
+            for pragma in (
+                f"synchronous = {SYNCHRONOUS}",
+                f"application_id = {APPLICATION}",
+                f"user_version = {VERSION}",
+            ):
+                connection.execute(f"PRAGMA {pragma}")
+            connection.execute("BEGIN")
+            for statement in TABLES:
                 connection.execute(statement)
+            connection.execute("COMMIT")
         with contextlib.suppress(FileExistsError):  # another writer was first, and theirs is as good
             os.link(temporary, path)
     except (OSError, ValueError) as e:
@@ -173,6 +185,17 @@ def _told(path: Path) -> Iterator[None]:
         if code is None and not isinstance(e, sqlite3.OperationalError):
             raise  # not the file's fault, but that of whoever used the module
         raise _line(path, e, -1 if code is None else code & 0xFF) from e
+
+
+@contextlib.contextmanager
+def _fitting(path: Path) -> Iterator[None]:
+    """Bits that turned in the middle of a page leave a whole database with rows that do not fit together."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError) as e:
+        if isinstance(e, UsageError):
+            raise
+        raise _damaged(path, "its rows do not fit together") from e
 
 
 def _line(path: Path, error: sqlite3.DatabaseError, code: int) -> UsageError:

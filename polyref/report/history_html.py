@@ -14,18 +14,23 @@ from polyref.report.history import SCHEMA, History
 from polyref.report.history_chart import chart
 
 #: Runs of one subject at which something moved, and lines of one of them: more are counted, and in the document.
-MOST_MOVES = 100
-MOST_LINES = 60
+MOST_MOVES = 50
+MOST_LINES = 40
 
 
 def render(history: History) -> str:
     """The history as a whole HTML page."""
     sheet = page.style("report.css", "history.css")
     moved = sum(len(target.moves) for target in history.targets)
-    return (
-        _environment()
-        .get_template("history.html.j2")
-        .render(schema=SCHEMA, style=sheet, csp=page.policy(sheet), targets=history.targets, moved=moved)
+    template = _environment().get_template("history.html.j2")
+    return template.render(
+        schema=SCHEMA,
+        style=sheet,
+        csp=page.policy(sheet),
+        targets=history.targets,
+        moved=moved,
+        most_moves=MOST_MOVES,
+        most_lines=MOST_LINES,
     )
 
 
@@ -50,7 +55,5 @@ def _environment() -> Environment:
         law=words.law_of,
         changes=words.changes,
         said=lambda moved: words.said(moved, superscript=True),
-        most_moves=MOST_MOVES,
-        most_lines=MOST_LINES,
     )
     return environment
