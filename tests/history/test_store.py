@@ -218,6 +218,14 @@ def test_rows_that_do_not_fit(statement: str, db: Path, paths: list[Path]) -> No
     assert "\n" not in str(caught.value)
 
 
+def test_a_writer_does_not_build_on_damage(db: Path, paths: list[Path]) -> None:
+    """What adding a run would not even look at."""
+    with closing(CONNECT(db)) as connection, connection:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        connection.execute("UPDATE grade SET max_ulp = 'much' WHERE run = 1")
+    refused(db, paths, line="is damaged .*CHECK")
+
+
 def test_missing(tmp_path: Path, paths: list[Path]) -> None:
     db = tmp_path / "nowhere" / "h.sqlite"
     for name in ("show", "list", "remove"):
@@ -385,10 +393,12 @@ def test_a_writer_that_is_killed_loses_nothing(pragma: str, first: str, db: Path
     before, answer = db.read_bytes(), series.read(db)
     argv = [sys.executable, "-c", WRITER.format(pragma=pragma), str(db), *map(str, paths[2:])]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as writer:
-        assert writer.stdout is not None
-        assert writer.stdout.readline() == "written\n"
-        assert db.with_name("h.sqlite-journal").exists()
-        writer.kill()
+        try:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == "written\n"
+            assert db.with_name("h.sqlite-journal").exists()
+        finally:
+            writer.kill()
     assert (db.read_bytes() != before) == (pragma == "1")
     if first == "show":
         assert series.read(db) == answer
