@@ -110,7 +110,7 @@ def _softmax(
             else _loss(responses[k], p[k], x, nll, forward)
         )
         weight = backward.mul(q[k], upstream) if q[k] != 1 else upstream
-        slope_log, slope_p = _slopes(responses[k], p[k], x, nll, weight, backward)
+        slope_log, slope_p = _slopes(responses[k], p[k], x, nll, backward, upstream=weight)
         to_logp[k] = -backward.mul(weight, slope_log)
         to_p[k] = backward.mul(weight, slope_p)
 
@@ -166,7 +166,7 @@ def _element(
         loss = _loss(response, pt, x, nll, forward)
         values.append(loss if share == 1 else forward.mul(share, loss))
         weight = upstream if share == 1 else backward.mul(share, upstream)
-        slope_log, slope_p = _slopes(response, pt, x, nll, weight, backward)
+        slope_log, slope_p = _slopes(response, pt, x, nll, backward, upstream=weight)
         # dnll/dz is p - 1 for the target class and p for the other.
         along_log = backward.sub(p, arb(1)) if sign < 0 else p
         if way != "subtract":
@@ -205,11 +205,11 @@ def _loss(response: Response, pt: arb, x: arb, nll: arb, ar: Arithmetic) -> arb:
     return ar.checked(ar.sum(parts)) if parts else arb(0)
 
 
-def _slopes(response: Response, pt: arb, x: arb, nll: arb, upstream: arb, ar: Arithmetic) -> tuple[arb, arb]:
+def _slopes(response: Response, pt: arb, x: arb, nll: arb, ar: Arithmetic, *, upstream: arb) -> tuple[arb, arb]:
     """(dl/dnll, dl/dPt through every power of x) as the backward of :func:`_loss` computes them.
 
-    ``upstream`` is what arrives from above, 1 over the sum of the weights say; a backward multiplies by it first, and it
-    may be what carries a product beyond the range.
+    ``upstream`` is what arrives from above, 1 over the sum of the weights say; a backward multiplies by it first, and
+    it may be what carries a product beyond the range.
     """
     gamma = response.gamma
     focal = ar.power(x, gamma)
