@@ -1,4 +1,4 @@
-"""The command line: a thin front. Exit codes: 0 all laws hold, 1 defects, 2 usage, 3 nothing could be measured."""
+"""The command line: a thin front over the rest; its exit codes are those of the help text."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from polyref.report import screen
 app = cyclopts.App(
     name="polyref",
     help="Numerical verification of PolyLoss: certified values, and audits of other people's code.\n\n"
-    "Exit codes: 0 all laws hold; 1 defects; 2 usage, or the target cannot be loaded; 3 nothing could be measured.",
+    "Exit codes: 0 all laws hold; 1 defects; 2 usage, or the target cannot be loaded; 3 nothing could be measured; 4 a "
+    "precision regression against a baseline; 5 the baseline is not comparable.",
     help_format="plaintext",
     version=__version__,
 )
