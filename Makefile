@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 FRAMEWORKS := $(VENV)/.frameworks
 
-.PHONY: audit selftest test lint bench clean
+.PHONY: audit selftest test lint bench baselines clean
 .DELETE_ON_ERROR:
 
 audit: $(READY) ## audit polyref.nn and the gallery; documents and an index under reports/
@@ -25,6 +25,9 @@ lint: $(READY) ## ruff and mypy
 
 bench: $(READY) ## rates of the reference, the model and the losses, as ratios in one interleaved run
 	$(BIN)/python -m polyref.bench
+
+baselines: $(READY) ## the baselines of polyref.nn and the gallery, which the tests hold, made anew
+	$(BIN)/python -m polyref.gallery.baselines reports/baselines
 
 # torch goes first and alone: its pin keeps pip from looking for a build with a GPU runtime.
 $(READY): pyproject.toml constraints.txt

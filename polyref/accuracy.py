@@ -34,7 +34,8 @@ class Accuracy:
     def measure(self, runner: Runner, dialect: Dialect, fmt: Format, options: Options) -> None:
         """Grade a subject in one more format."""
         _, rows = PROFILES[options.profile]
-        graded = grade_format(runner, dialect, fmt, rows=rows, seed=options.seed)
+        again = [c for c in options.again if c.format == fmt]
+        graded = grade_format(runner, dialect, fmt, rows=rows, seed=options.seed, again=again)
         self.grades += [
             doc.Grade(
                 quantity=cast(doc.Quantity, quantity),

@@ -12,10 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
+import msgspec
+
 from polyref import records
 from polyref.accuracy import Accuracy
 from polyref.case import Case
 from polyref.choice import chosen
+from polyref.compare import compare_with
 from polyref.errors import NothingMeasured, UsageError
 from polyref.formats import Format, named
 from polyref.options import AUDITED as AUDITED
@@ -52,7 +55,14 @@ def audit(target: str, options: Options | None = None, *, quiet: bool = False) -
         NothingMeasured: if it answered no case, or what it returns is no loss (``NotJudged``).
     """
     options = options or Options()
-    return audit_of(target, lambda: opened(target, options), options, quiet=quiet)
+    return gated(audit_of(target, lambda: opened(target, options), options, quiet=quiet), options)
+
+
+def gated(document: doc.Document, options: Options) -> doc.Document:
+    """The document with what moved since the baseline of the options, if there is one."""
+    if options.baseline is None:
+        return document
+    return msgspec.structs.replace(document, gate=compare_with(options.baseline, document))
 
 
 def opened(target: str, options: Options) -> Subject:
@@ -78,6 +88,7 @@ def audit_of(
     """
     started, clock = datetime.now(UTC), time.monotonic()
     chosen_laws(options)
+    _ = options.again  # a baseline that holds no cases is told before anything runs
     with progress(target, quiet=quiet) as meter:
         meter.doing("loading")
         try:

@@ -14,6 +14,7 @@ import cyclopts
 
 from polyref import __version__
 from polyref import cli_audit as commands
+from polyref.cli_compare import compare
 from polyref.cli_types import Flag, Numbers, Repeated, Text, Whole
 from polyref.errors import PolyrefError, UsageError
 from polyref.report import screen
@@ -104,7 +105,7 @@ def evaluate(
     return 0
 
 
-for command in (commands.audit, commands.check, commands.replay, commands.gallery):
+for command in (commands.audit, commands.report, commands.check, commands.replay, commands.gallery, compare):
     app.command(command)
 
 

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 from polyref.cli_types import (
+    Drawn,
+    Flag,
     FrameworkName,
     Frameworks,
     InputChoice,
     LabelChoice,
     OrderChoice,
+    OutputFile,
     Overrides,
     Repeated,
     Whole,
@@ -24,8 +27,8 @@ def audit(
     target: str,
     /,
     *targets: str,
-    json: Path | None = None,
-    html: Path | None = None,
+    json: OutputFile = None,
+    drawn: Drawn | None = None,
     jobs: Whole = 1,
     formats: str | None = None,
     profile: Literal["quick", "default", "long"] = "default",
@@ -40,12 +43,20 @@ def audit(
     memory: float = 4.0,
     restarts: Whole = 5,
     budget: float | None = None,
+    baseline: Path | None = None,
+    update_baseline: Flag = False,
+    reason: str = "",
+    expires: str | None = None,
 ) -> int:
     """Say what an implementation computes, which laws it breaks, and how many digits it keeps.
 
     An audit runs the code that it is given, in a process of its own with limits on time and memory.
 
-    The exit code of several audits is the gravest of theirs.
+    The exit code of several audits is the gravest of theirs. Each output of theirs is a folder, with an index of the
+    pages. A file called - is standard output.
+
+    Against a baseline the exit code is 0 where nothing got worse, 1 where a law is broken that may not be, 4 for a
+    precision regression, 5 where the two cannot be compared.
 
     Parameters
     ----------
@@ -54,9 +65,7 @@ def audit(
     targets
         More of them.
     json
-        Write the document to this file; with several targets, the documents to this folder.
-    html
-        Write the report to this file; with several targets, the reports and an index to this folder.
+        Write the document to this file.
     jobs
         How many audits run at once.
     formats
@@ -85,16 +94,24 @@ def audit(
         How many new processes the subject may need, because it ended the one before.
     budget
         Seconds that the whole audit may take; what is not tried by then is open. By default many times what it needs.
+    baseline
+        Hold the audit against this file: laws, grades, and the rows that it recorded, which are tried again.
+    update_baseline
+        Write what was found to the baseline, and make it where there is none.
+    reason
+        Why laws may be broken that were not known to be, for the baseline.
+    expires
+        The last day of that reason, as YYYY-MM-DD.
     """
     from polyref import auditor as au  # noqa: PLC0415
-    from polyref import many  # noqa: PLC0415
+    from polyref import gate, many  # noqa: PLC0415
     from polyref.formats import named  # noqa: PLC0415
-    from polyref.report import document, files, terminal  # noqa: PLC0415
-    from polyref.report import html as page  # noqa: PLC0415
+    from polyref.report import outputs, terminal  # noqa: PLC0415
     from polyref.subject.client import check_bounded, limits_of  # noqa: PLC0415
     from polyref.subject.overrides import Forms, parse_overrides  # noqa: PLC0415
 
     check_bounded("--budget", budget)
+    gate.check(baseline, update=update_baseline, reason=reason, expires=expires, targets=1 + len(targets))
     options = au.Options(
         formats=au.AUDITED if formats is None else tuple(named(f.strip()) for f in formats.split(",")),
         seed=seed,
@@ -105,23 +122,49 @@ def audit(
         limits=limits_of(timeout=timeout, memory=memory, restarts=restarts, prefix="--"),
         budget=budget,
         framework=framework,
+        baseline=gate.read(baseline, update=update_baseline),
     )
     many.check_jobs(jobs)
+    paths = outputs.asked({"json": json, **_named(drawn)})
     if targets:
-        return many.run((target, *targets), options, jobs=jobs, json_folder=json, html_folder=html)
-    for path in (json, html):
-        if path is not None:
-            files.check_writable(path)
+        return many.run((target, *targets), options, jobs=jobs, folders=paths)
+    outputs.check(paths)
     found = au.audit(target, options)
-    if json is not None:
-        document.write(found, json)
-    if html is not None:
-        page.write(found, html)
+    outputs.write(found, paths)
     if any(f.property == au.RETURNS_A_VALUE for f in found.violated):
         print(f"polyref: {found.violated[0].explanation} {found.violated[0].remedy}", file=sys.stderr)
-    else:
+    elif not outputs.on_standard_output(paths):
+        terminal.render(found, screen.Screen())
+    if update_baseline and baseline is not None:
+        line = gate.updated(baseline, found, options.baseline, reason=reason, expires=expires)
+        print(line, file=sys.stderr if outputs.on_standard_output(paths) else sys.stdout)
+        return 0
+    return found.exit_code
+
+
+def report(file: Path, /, *, drawn: Drawn | None = None) -> int:
+    """Draw a document that an audit wrote: the outputs that are asked for, or else the report on this terminal.
+
+    Nothing is audited again. The exit code is that of the audit. A file called - is standard output.
+
+    Parameters
+    ----------
+    file
+        A document that an audit wrote.
+    """
+    from polyref.report import document, outputs, terminal  # noqa: PLC0415
+
+    paths = outputs.asked(_named(drawn))
+    outputs.check(paths, beside=file)
+    found = document.read(file)
+    outputs.write(found, paths)
+    if not paths:
         terminal.render(found, screen.Screen())
     return found.exit_code
+
+
+def _named(drawn: Drawn | None) -> dict[str, Path | None]:
+    return {} if drawn is None else vars(drawn)
 
 
 def check(

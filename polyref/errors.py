@@ -17,6 +17,12 @@ class UsageError(PolyrefError, ValueError):
     exit_code = 2
 
 
+class NotComparable(PolyrefError):
+    """A baseline that a run cannot be held against; exit code 5."""
+
+    exit_code = 5
+
+
 class NothingMeasured(PolyrefError):
     """A run that ended without one measurement; exit code 3, never a success."""
 

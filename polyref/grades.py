@@ -19,6 +19,7 @@ from polyref.reference.arithmetic import FLUSHING_CPU, TORCH_CPU
 from polyref.reference.ball import Balls
 from polyref.reference.enclosure import Enclosure, error_over
 from polyref.reference.model import cancellation_free
+from polyref.regimes import REGIMES, regime_of
 from polyref.spec import Reduction
 from polyref.subject.dialect import Dialect
 from polyref.subject.observation import Observation
@@ -37,16 +38,6 @@ class Grade(StrEnum):
     BROKEN = "broken"
 
 
-#: Names of the regimes, from certainly wrong to certainly right, and the log-odds of Pt that they reach up to.
-REGIMES: tuple[tuple[str, float], ...] = (
-    ("Pt < 2^-64", -64 * math.log(2)),
-    ("Pt < 2^-16", -16 * math.log(2)),
-    ("Pt < 1/4", -math.log(3)),
-    ("even", math.log(3)),
-    ("1-Pt < 1/4", 16 * math.log(2)),
-    ("1-Pt < 2^-16", 64 * math.log(2)),
-    ("1-Pt < 2^-64", math.inf),
-)
 #: Upper bounds, in ulps, of the bars of an error distribution.
 BOUNDS = (0.5, 1.0, 2.0, 4.0, 16.0, 256.0, 65536.0, math.inf)
 
@@ -113,12 +104,9 @@ def log_odds_of(balls: Balls) -> float:
     return float((pt.log() - complement.log()).mid()) if complement > 0 else math.inf
 
 
-def regime_of(log_odds: float) -> str:
-    """The regime that these log-odds lie in."""
-    return next(name for name, upper in REGIMES if log_odds <= upper)
-
-
-def grade_format(runner: Runner, dialect: Dialect, fmt: Format, *, rows: int, seed: int) -> Graded:
+def grade_format(
+    runner: Runner, dialect: Dialect, fmt: Format, *, rows: int, seed: int, again: Sequence[Case] = ()
+) -> Graded:
     """Grade a subject in one format; nothing that was not measured is in the result.
 
     Args:
@@ -127,9 +115,11 @@ def grade_format(runner: Runner, dialect: Dialect, fmt: Format, *, rows: int, se
         fmt: the format.
         rows: how many rows for each regime.
         seed: of the rows.
+        again: rows that are graded beside them.
     """
     graded = Graded()
-    cases = [c for c in _cases(runner, dialect, fmt, rows, seed) if runner.convention.supports(c)]
+    drawn = [*_cases(runner, dialect, fmt, rows, seed), *again]
+    cases = [c for c in dict.fromkeys(drawn) if runner.convention.supports(c)]
     try:
         answers = runner.observe_all(cases)
     except Exhausted as e:

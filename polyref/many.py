@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from polyref.auditor import audit, chosen_laws
 from polyref.errors import PolyrefError, UsageError
 from polyref.options import Options
 from polyref.report import document as doc
-from polyref.report import files, html, terminal
+from polyref.report import files, html, outputs, terminal
 from polyref.report.progress import progress
 from polyref.report.screen import Screen
 
@@ -114,28 +114,27 @@ def names(targets: Sequence[str]) -> list[str]:
     return found
 
 
-def write(documents: Sequence[tuple[str, doc.Document]], *, json_folder: Path | None, html_folder: Path | None) -> None:
+def write(documents: Sequence[tuple[str, doc.Document]], folders: Mapping[str, Path]) -> None:
     """Write documents by their names, each to a file of its own, and an index of the pages.
+
+    Args:
+        documents: names of files without their suffixes, and documents.
+        folders: the folder of each output that is wanted, by the output's name.
 
     Raises:
         UsageError: if a file cannot be written.
     """
     entries: list[html.Entry] = []
+    pages, data = folders.get("html"), folders.get("json")
     for name, found in documents:
-        link = None
-        if json_folder is not None:
-            doc.write(found, json_folder / f"{name}.json")
-        if html_folder is not None:
-            html.write(found, html_folder / f"{name}.html")
-            link = None if json_folder is None else os.path.relpath(json_folder / f"{name}.json", html_folder)
+        outputs.write(found, {o.name: folders[o.name] / f"{name}{o.suffix}" for o in outputs.ALL if o.name in folders})
+        link = None if pages is None or data is None else os.path.relpath(data / f"{name}.json", pages)
         entries.append((found, f"{name}.html", link))
-    if html_folder is not None:
-        html.write_index(entries, html_folder / "index.html")
+    if pages is not None:
+        html.write_index(entries, pages / "index.html")
 
 
-def run(
-    targets: Sequence[str], options: Options, *, jobs: int, json_folder: Path | None, html_folder: Path | None
-) -> int:
+def run(targets: Sequence[str], options: Options, *, jobs: int, folders: Mapping[str, Path]) -> int:
     """Audit targets and print the reports in their order, then one table of all.
 
     A target that comes to nothing costs a line on standard error.
@@ -144,8 +143,7 @@ def run(
         targets: as for an audit.
         options: the same for all.
         jobs: how many at once.
-        json_folder: where to write the documents.
-        html_folder: where to write the pages and their index.
+        folders: where to write each output that is wanted, by the output's name; an index goes with the pages.
 
     Returns:
         The gravest exit code of all.
@@ -155,12 +153,11 @@ def run(
     """
     check_jobs(jobs)
     chosen_laws(options)
-    for folder in (json_folder, html_folder):
-        if folder is not None:
-            files.make_folder(folder)
+    for folder in folders.values():
+        files.make_folder(folder)
     results = audit_all(targets, options, jobs=jobs, title=f"{len(targets)} audits")
     done = [(name, r) for name, r in zip(names(targets), results, strict=True) if not isinstance(r, Failure)]
-    write(done, json_folder=json_folder, html_folder=html_folder)
+    write(done, folders)
     console = Screen()
     for result in results:
         if isinstance(result, Failure):

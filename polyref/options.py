@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
+from polyref.case import Case
 from polyref.formats import BFLOAT16, BINARY16, BINARY32, BINARY64, Format
 from polyref.property import Property
+from polyref.report.baseline import Baseline
 from polyref.search import Found
 from polyref.subject.client import DEFAULT_LIMITS, Limits
 from polyref.subject.overrides import FOUND_OUT, Forms
@@ -42,6 +45,7 @@ class Options:
         laws: ids of the laws to judge; empty for all of them, and the grades with them.
         budget: seconds that the whole audit may take; None for what the profile has. What is not tried by then is open.
         framework: whose arrays it is given; None for the one that its code names.
+        baseline: what the audit is held against, None for nothing.
     """
 
     formats: tuple[Format, ...] = AUDITED
@@ -54,6 +58,17 @@ class Options:
     laws: tuple[str, ...] = ()
     budget: float | None = None
     framework: str | None = None
+    baseline: Baseline | None = None
+
+    @cached_property
+    def again(self) -> tuple[Case, ...]:
+        """The rows that a baseline recorded.
+
+        Raises:
+            UsageError: if one of them is no case.
+        """
+        recorded = self.baseline.cases if self.baseline is not None else []
+        return tuple(dict.fromkeys(Case.from_json(r.case) for r in recorded))
 
     @property
     def all_limits(self) -> Limits:

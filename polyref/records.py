@@ -240,7 +240,17 @@ def environment(child: Mapping[str, str]) -> doc.Environment:
         cpu_threads=int(threads) if threads else None,
         device=child.get("device_name", child.get("device", "cpu")),
         framework=child.get("framework"),
+        processor=_processor(),
     )
+
+
+def _processor() -> str | None:
+    """The model of the processor, as the system calls it."""
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            if line.startswith("model name"):
+                return " ".join(line.partition(":")[2].split())
+    return platform.processor() or None
 
 
 def _version(package: str) -> str | None:

@@ -84,11 +84,11 @@ def test_help(run: Run, argv: tuple[str, ...]) -> None:
     assert done.err == ""
     assert "Usage: polyref COMMAND" in done.out
     assert "Exit codes: 0 all laws hold; 1 defects; 2 usage, or the target cannot be loaded;\n" in done.out
-    for command in ("audit", "check", "eval", "gallery", "properties", "replay", "selftest"):
+    for command in ("audit", "check", "eval", "gallery", "properties", "replay", "report", "selftest"):
         assert f"│ {command} " in done.out
 
 
-@pytest.mark.parametrize("command", ["audit", "check", "eval", "gallery", "properties", "replay", "selftest"])
+@pytest.mark.parametrize("command", ["audit", "check", "eval", "gallery", "properties", "replay", "report", "selftest"])
 def test_help_of_a_command(run: Run, command: str) -> None:
     done = run(command, "--help")
     assert done.code == 0

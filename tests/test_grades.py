@@ -12,10 +12,11 @@ import torch
 from polyref.auditor import AUDITED
 from polyref.case import Case
 from polyref.formats import BFLOAT16, BINARY16, BINARY32, BINARY64
-from polyref.grades import REGIMES, Grade, Tally, grade_format, log_odds_of, regime_of
+from polyref.grades import Grade, Tally, grade_format, log_odds_of
 from polyref.nn.functional import poly_cross_entropy
 from polyref.reference.ball import evaluate_balls
 from polyref.reference.model import reference_for
+from polyref.regimes import REGIMES, regime_of
 from polyref.spec import Link, Reduction, Spec
 from polyref.subject.convention import Convention
 from polyref.subject.dialect import WHOLE_LOSS

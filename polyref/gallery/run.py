@@ -57,7 +57,8 @@ def run(out: Path, *, profile: Profile = "default", jobs: int = 2, frameworks: S
         if isinstance(found, many.Failure):
             raise UsageError(found.message)
         documents.append(found)
-    many.write([(name, d) for (name, _, _), d in zip(chosen, documents, strict=True)], json_folder=out, html_folder=out)
+    named = [(name, d) for (name, _, _), d in zip(chosen, documents, strict=True)]
+    many.write(named, {"json": out, "html": out})
     console = Screen()
     terminal.summary_table(documents, console)
     console.print(f"Reports: {out / 'index.html'}", soft_wrap=True)

@@ -12,17 +12,18 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 
 from polyref.report import structs
+from polyref.report.comparison import Comparison
 from polyref.report.files import write_atomically
 from polyref.report.structs import Count, Real, Seconds
+from polyref.report.structs import GradeName as GradeName
+from polyref.report.structs import Quantity as Quantity
+from polyref.report.structs import Verdict as Verdict
 
 _NO_SERIES, _SERIES = b'"series": []\n}\n', b'"series": [\n'
 _NO_SAMPLES, _SAMPLES = b'"samples": []\n}\n', b'"samples": [\n'
 
 SCHEMA: Literal["polyref-audit/3"] = "polyref-audit/3"
 
-Verdict: TypeAlias = Literal["holds", "violated", "inconclusive", "not_applicable"]
-Quantity: TypeAlias = Literal["value", "gradient"]
-GradeName: TypeAlias = Literal["correctly rounded", "faithful", "accurate", "textbook", "degraded", "broken"]
 WeightingName: TypeAlias = Literal["none", "both", "ce_only", "rescaled_p", "other"]
 
 
@@ -47,7 +48,10 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Versions and machine; None for what was not loaded, framework too where the subject is of torch."""
+    """Versions and machine; None for what was not loaded, framework too where the subject is of torch.
+
+    The last digits of a result may depend on the processor, as libraries choose their code by it.
+    """
 
     polyref: str
     python: str
@@ -60,6 +64,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     cpu_threads: int | None
     device: str
     framework: str | None = None
+    processor: str | None = None
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -275,6 +280,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     Attributes:
         specs: the specs of the samples, as ``Case.to_json`` gives them.
         series: what the grades were made of.
+        gate: what moved since a baseline, None where there was none to compare with.
     """
 
     schema: Literal["polyref-audit/3"] = SCHEMA
@@ -286,6 +292,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     findings: list[Finding]
     grades: list[Grade]
     specs: list[dict[str, Any]] = []
+    gate: Comparison | None = None
     series: list[Series] = []
 
     def __post_init__(self) -> None:
@@ -316,7 +323,12 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def exit_code(self) -> int:
-        """0 when all laws hold, 1 for defects, 3 when no law could be decided: that is never a success."""
+        """0 when all laws hold, 1 for defects, 3 when no law could be decided: that is never a success.
+
+        Against a baseline it is the comparison's: 0 when nothing got worse.
+        """
+        if self.gate is not None:
+            return self.gate.exit_code
         if self.violated:
             return 1
         return 0 if self.having("holds") else 3

@@ -10,28 +10,41 @@ import contextlib
 import os
 import secrets
 import stat
+import sys
 from pathlib import Path
 
 from polyref.errors import UsageError
 from polyref.report.words import visible
 
 
+def is_standard_output(path: str | os.PathLike[str]) -> bool:
+    """Whether ``path`` is standard output: ``-`` or ``/dev/stdout``."""
+    return os.fspath(path) in {"-", "/dev/stdout"}
+
+
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Write ``data`` to ``path``, whole or not at all; folders that are missing are made.
 
-    A pipe or a device, such as ``/dev/stdout``, is written to as it is: replacing it would be vandalism.
+    A pipe or a device, such as ``/dev/stdout``, is written to as it is: replacing it would be vandalism. So is standard
+    output, which ``-`` stands for.
 
     Raises:
         UsageError: when the folder cannot be written, or the path is a folder.
+        BrokenPipeError: when whoever reads a pipe has left.
     """
     given = Path(path)
     try:
+        if os.fspath(path) == "-":
+            _to_standard_output(data)
+            return
         if _is_special(given):
             with given.open("wb") as stream:
                 stream.write(data)
             return
         # The target of a symbolic link is replaced, not the link.
         _replace(Path(os.path.realpath(given)), data)
+    except BrokenPipeError:
+        raise
     except (OSError, ValueError) as e:
         raise UsageError(f"cannot write {visible(os.fspath(given))}: {why(e)}") from e
 
@@ -44,7 +57,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     """
     given = Path(path)
     try:
-        if _is_special(given):
+        if is_standard_output(path) or _is_special(given):
             return
         folder = Path(os.path.realpath(given)).parent
         while not folder.exists():
@@ -63,6 +76,8 @@ def make_folder(path: Path) -> None:
     Raises:
         UsageError: if they cannot.
     """
+    if is_standard_output(path):
+        raise UsageError(f"cannot write to {path}: several files need a folder")
     try:
         path.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
@@ -78,6 +93,17 @@ def why(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return visible(str(error))
+
+
+def _to_standard_output(data: bytes) -> None:
+    """Bytes as they are, after what was printed before; a notebook's output takes text alone."""
+    stream = sys.stdout
+    stream.flush()
+    if hasattr(stream, "buffer"):
+        stream.buffer.write(data)
+    else:
+        stream.write(data.decode())
+    stream.flush()
 
 
 def _is_special(path: Path) -> bool:

@@ -6,7 +6,7 @@ import os
 from html import escape
 
 from polyref.report import document as doc
-from polyref.report import html, summary, terminal
+from polyref.report import html, outputs, summary, terminal
 from polyref.report.screen import plain
 from polyref.report.words import visible
 
@@ -66,6 +66,19 @@ class Report:
             UsageError: if the file cannot be written.
         """
         html.write(self.document, path)
+
+    def write(self, path: str | os.PathLike[str], output: str | None = None) -> None:
+        """Write one of the outputs, whole or not at all.
+
+        Args:
+            path: the file.
+            output: json, html, markdown, junit, sarif or badge; by default the one that the path's suffix is of: .json,
+                .html, .md, .xml, .sarif or .svg.
+
+        Raises:
+            UsageError: if there is no such output, or the file cannot be written.
+        """
+        outputs.write(self.document, {outputs.named(output, path).name: path})
 
     def __str__(self) -> str:
         return plain(lambda console: terminal.render(self.document, console))

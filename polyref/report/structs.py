@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -21,6 +21,10 @@ LARGEST = 64 * 2**20
 
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 Seconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
+
+Verdict: TypeAlias = Literal["holds", "violated", "inconclusive", "not_applicable"]
+Quantity: TypeAlias = Literal["value", "gradient"]
+GradeName: TypeAlias = Literal["correctly rounded", "faithful", "accurate", "textbook", "degraded", "broken"]
 
 if TYPE_CHECKING:
     Real: TypeAlias = float
@@ -76,10 +80,19 @@ def loads(data: bytes, reader: msgspec.json.Decoder[_Struct], *, schema: str, ki
     Raises:
         UsageError: if it is no document of this schema.
     """
-    found = strictly(data, _HEAD, kind=kind, name=name).schema
+    found = schema_of(data, kind=kind, name=name)
     if found != schema:
         raise UsageError(f"{visible(name)} has the schema {visible(repr(found))}: this polyref reads {schema!r}")
     return strictly(data, reader, kind=kind, name=name)
+
+
+def schema_of(data: bytes, *, kind: str, name: str) -> str:
+    """The schema that a document names; the arguments are those of :func:`loads`.
+
+    Raises:
+        UsageError: if it is no document.
+    """
+    return strictly(data, _HEAD, kind=kind, name=name).schema
 
 
 def strictly(data: bytes, reader: msgspec.json.Decoder[_Struct], *, kind: str, name: str) -> _Struct:

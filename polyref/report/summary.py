@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from polyref.formats import FORMATS
+from polyref.report import moves
 from polyref.report.document import Document, Finding, Grade, GradeName, Quantity
 from polyref.report.words import count, number
 
@@ -69,6 +70,36 @@ def by_law(violated: Sequence[Finding]) -> list[Broken]:
         groups.setdefault(f.property, []).append(f)
     ordered = [sorted(group, key=lambda f: _width(f.format)) for group in groups.values()]
     return [Broken(first, tuple(rest)) for first, *rest in ordered]
+
+
+def in_order(document: Document) -> list[Finding]:
+    """Every finding: broken laws first, the formats of each together and widest first; then the others as they are."""
+    first = [f for law in broken(document) for f in (law.finding, *law.also)]
+    return [*first, *(f for f in document.findings if f.verdict != "violated")]
+
+
+def known(document: Document) -> dict[tuple[str, str | None], str]:
+    """Why a law may be broken in a format, by the baseline that the document was held against."""
+    if document.gate is None:
+        return {}
+    return {(m.property, m.format): m.known for m in document.gate.laws if m.known and not m.fails}
+
+
+def moved(document: Document, *, failing: bool = False) -> list[str]:
+    """A line for each law, grade and recorded row that moved since the baseline, the gravest of each first.
+
+    With ``failing`` those that fail the gate only.
+    """
+    gate = document.gate
+    if gate is None:
+        return []
+    laws, grades, cases = moves.moved(gate.laws), moves.moved(gate.grades), moves.moved(gate.cases)
+    told: list[tuple[moves.AnyMove, str, str]] = [
+        *((m, moves.law_name(m), moves.law_text(m)) for m in laws),
+        *((m, moves.grade_name(m), moves.grade_text(m)) for m in grades),
+        *((m, moves.case_name(m), moves.case_text(m)) for m in cases),
+    ]
+    return [f"{m.move}: {what}: {how}" for m, what, how in told if m.fails or not failing]
 
 
 def also(law: Broken, ratio: Callable[[float | None], str] = number) -> str:

@@ -15,6 +15,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from polyref.report import compared
 from polyref.report.document import Document, Finding
 from polyref.report.lines import WIDEST, grid, indented, put, put_line, wrapped
 from polyref.report.summary import (
@@ -71,6 +72,8 @@ def render(document: Document, console: Console) -> None:
     if document.grades:
         console.print()
         put(console, _grades(document), width)
+    if document.gate is not None:
+        compared.render(document.gate, console)
     s = document.settings
     end = f"{count(s.examples, 'example')} in {number(s.seconds)} s, profile {s.profile}, seed {s.seed}"
     console.print()

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from flint import arb
 
 from polyref.case import Case
-from polyref.grades import REGIMES, log_odds_of, regime_of
+from polyref.grades import log_odds_of
 from polyref.reference.ball import Balls
 from polyref.reference.model import reference_for
+from polyref.regimes import REGIMES, regime_of
 from polyref.spec import Reduction
 
 

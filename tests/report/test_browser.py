@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from selftest.test_report import FAILED
 
-from polyref.report import html, selftest_html
+from polyref.compare import compare_documents
+from polyref.report import compared_html, html, selftest_html
 from polyref.report.document import Document, Error, Sample, Series
 
 from .browser import Tab, chromium, opened
@@ -279,10 +281,18 @@ def test_without_scripts_there_is_no_button_and_a_word_for_the_charts(browser: A
     context.close()
 
 
+def moved() -> Document:
+    """The example with a law newly broken, and other errors."""
+    grades = [msgspec.structs.replace(g, histogram=[(b, n + 7) for b, n in g.histogram]) for g in build().grades]
+    return build(findings=[finding("shift-invariance", "violated", ratio=5.0)], grades=grades)
+
+
 PAGES = {
     "audit": lambda: html.render(document()),
     "hostile audit": lambda: html.render(hostile()),
     "index": lambda: html.render_index([(build(), "a.html", "a.json"), (hostile(), "b.html", None)]),
+    "comparison": lambda: compared_html.render(compare_documents(build(), hostile())),
+    "comparison of grades": lambda: compared_html.render(compare_documents(build(), moved())),
     "self-test": lambda: selftest_html.render(FAILED),
 }
 

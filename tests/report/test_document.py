@@ -19,7 +19,19 @@ from polyref.report.document import Document
 
 from .example import CASE, build, finding
 
-TOP = ["schema", "subject", "environment", "settings", "convention", "dialect", "findings", "grades", "specs", "series"]
+TOP = [
+    "schema",
+    "subject",
+    "environment",
+    "settings",
+    "convention",
+    "dialect",
+    "findings",
+    "grades",
+    "specs",
+    "gate",
+    "series",
+]
 
 
 def test_round_trip(tmp_path: Path) -> None:

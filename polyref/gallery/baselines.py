@@ -1,0 +1,89 @@
+"""The project's own baselines: polyref.nn on each backend, and the gallery as it was published.
+
+``python -m polyref.gallery.baselines FOLDER`` makes them anew; the tests hold every one of them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from polyref import gate
+from polyref.auditor import audit
+from polyref.gallery import ENTRIES
+from polyref.gallery.run import OURS
+from polyref.options import Options
+from polyref.report import document as doc
+from polyref.report.baseline import Baseline
+
+#: Those of polyref.nn that run on any machine.
+BACKENDS = ("eager", "native")
+_CHOICE = "POLYREF_NN_BACKEND"
+
+
+class Gated(NamedTuple):
+    """A subject that has a baseline.
+
+    Attributes:
+        name: of the file.
+        target: as for an audit.
+        backend: of polyref.nn, "" for what is not ours.
+        reason: why it may break laws, "" if it may not.
+    """
+
+    name: str
+    target: str
+    backend: str
+    reason: str
+
+
+def subjects() -> Iterator[Gated]:
+    """Everything that has a baseline: the functions of polyref.nn and its focal loss, and the gallery of torch."""
+    for name, target in OURS:
+        if name in ("nn-function", "nn-focal", "nn-binary"):
+            yield from (Gated(f"{name}-{backend}", target, backend, "") for backend in BACKENDS)
+    for entry in ENTRIES:
+        if entry.framework == "torch":
+            yield Gated(entry.id, entry.target, "", "as it was published" if entry.defects else "")
+
+
+def audited(subject: Gated, baseline: Baseline | None = None) -> doc.Document:
+    """A quick audit of a subject on its backend, held against a baseline.
+
+    Raises:
+        PolyrefError: as for an audit.
+    """
+    with _on(subject.backend):
+        return audit(subject.target, Options(profile="quick", baseline=baseline), quiet=True)
+
+
+@contextmanager
+def _on(backend: str) -> Iterator[None]:
+    """The processes of audits are told the backend by the environment, as any program is."""
+    before = os.environ.get(_CHOICE)
+    if backend:
+        os.environ[_CHOICE] = backend
+    try:
+        yield
+    finally:
+        os.environ.pop(_CHOICE, None)
+        if before is not None:
+            os.environ[_CHOICE] = before
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Make every baseline in a folder anew, from the one that is there."""
+    folder = Path(arguments[0])
+    for subject in subjects():
+        path = folder / f"{subject.name}.json"
+        previous = gate.read(path, update=True)
+        print(gate.updated(path, audited(subject, previous), previous, reason=subject.reason), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
