@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -49,6 +50,17 @@ class Tab:
         assert self.page.evaluate("globalThis.taken ?? null") is None
         assert (self.told, self.requests, self.dialogs) == ([], [self.url], [])
 
+    def until(self, expression: str, argument: Any = None, *, seconds: float = 30.0) -> None:
+        """Wait for something to become true in the page.
+
+        Asked from outside again and again: ``wait_for_function`` does it by ``eval`` in the page, which its policy
+        forbids, and so it works only where there is nothing to wait for.
+        """
+        end = time.monotonic() + seconds
+        while not self.page.evaluate(expression, argument):
+            assert time.monotonic() < end, f"never true: {expression}"
+            self.page.wait_for_timeout(20)
+
     def violations(self) -> list[str]:
         """What axe finds wrong, one line for each element."""
         self.page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8"))
@@ -77,7 +89,7 @@ def opened(browser: Any, source: str, folder: Path, *, width: int = 1000, **opti
         tab.page.on("pageerror", lambda error: tab.told.append(str(error)))
         tab.page.on("dialog", lambda dialog: (tab.dialogs.append(dialog.message), dialog.dismiss()))
         tab.page.goto(tab.url)
-        tab.page.wait_for_function("!document.querySelector('figure.errors:not([data-drawn])')")
+        tab.until("!document.querySelector('figure.errors:not([data-drawn])')")
         yield tab
     finally:
         context.close()

@@ -108,7 +108,7 @@ def test_each_format_is_drawn_in_its_colour(browser: Any, tmp_path: Path, scheme
             assert none == 0
         before = tab.page.evaluate("document.querySelector('canvas').toDataURL()")
         tab.page.emulate_media(color_scheme="dark" if scheme == "light" else "light")
-        tab.page.wait_for_function("(old) => document.querySelector('canvas').toDataURL() !== old", arg=before)
+        tab.until("(old) => document.querySelector('canvas').toDataURL() !== old", before)
         assert min(pixels(tab)[:2]) > 30
         tab.assert_quiet()
 
@@ -376,7 +376,7 @@ def test_a_phone_needs_no_sideways_scroll(browser: Any, tmp_path: Path, name: st
 def test_a_chart_follows_the_width_of_the_page(browser: Any, tmp_path: Path) -> None:
     with opened(browser, html.render(document()), tmp_path) as tab:
         tab.page.set_viewport_size({"width": 500, "height": 800})
-        tab.page.wait_for_function("document.querySelector('.uplot').clientWidth <= 470")
+        tab.until("document.querySelector('.uplot').clientWidth <= 470")
         point_at(tab, 0.0, 9.0)
         assert case(tab)["error"] == "9 ulp"
         assert min(pixels(tab)[:2]) > 30
