@@ -7,9 +7,12 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from polyref.auditor import audit_of, chosen_laws, tried
+from polyref import gate
+from polyref.auditor import audit_of, chosen_laws, gated, tried
 from polyref.case import Case
 from polyref.errors import UsageError
 from polyref.formats import Format
@@ -32,6 +35,7 @@ def audit(
     isolated: bool | None = None,
     timeout: float | None = None,
     memory: float | None = None,
+    baseline: str | os.PathLike[str] | None = None,
 ) -> Report:
     """Say what an implementation computes, which laws it breaks, and how many digits it keeps.
 
@@ -52,6 +56,7 @@ def audit(
             defines; by default a text does and an object does not.
         timeout: seconds that one case may take, in a process of its own.
         memory: GiB of data that the subject may use, in a process of its own.
+        baseline: the file of a baseline that the audit is held against; its exit code is the comparison's then.
 
     Returns:
         The report: findings, grades, formula; it can be printed, shown in a notebook, and written as JSON or HTML.
@@ -60,6 +65,7 @@ def audit(
         UsageError: for an argument that cannot be used as given, a subject that cannot be loaded, or one that no way
             of calling works for.
         NothingMeasured: if it answered no case.
+        NotComparable: if the baseline has another schema.
     """
     _settle_hypothesis()
     asked = request(
@@ -74,7 +80,9 @@ def audit(
         timeout=timeout,
         memory=memory,
     )
-    return Report(audit_of(asked.target, asked.started, asked.options))
+    kept = None if baseline is None else gate.read(Path(baseline), update=False)
+    options = replace(asked.options, baseline=kept)
+    return Report(gated(audit_of(asked.target, asked.started, options), options))
 
 
 def check(

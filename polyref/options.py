@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from polyref.case import Case
+from polyref.errors import UsageError
 from polyref.formats import BFLOAT16, BINARY16, BINARY32, BINARY64, Format
 from polyref.property import Property
 from polyref.report.baseline import Baseline
@@ -68,7 +69,10 @@ class Options:
             UsageError: if one of them is no case.
         """
         recorded = self.baseline.cases if self.baseline is not None else []
-        return tuple(dict.fromkeys(Case.from_json(r.case) for r in recorded))
+        try:
+            return tuple(dict.fromkeys(Case.from_json(r.case) for r in recorded))
+        except UsageError as e:
+            raise UsageError(f"the baseline has a row that is no case: {e}") from e
 
     @property
     def all_limits(self) -> Limits:

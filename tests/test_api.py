@@ -21,6 +21,7 @@ from report.hostile import hostile
 import polyref
 from polyref.errors import NothingMeasured, UsageError
 from polyref.gallery.gather import Poly1CrossEntropyLoss
+from polyref.report import baseline as base
 from polyref.report import document as doc
 from polyref.request import request
 from polyref.spec import Reduction, Spec
@@ -333,3 +334,14 @@ def test_what_a_subject_wrote_stays_in_its_frame() -> None:
 def test_errors_are_polyrefs() -> None:
     assert issubclass(UsageError, polyref.PolyrefError)
     assert issubclass(NothingMeasured, polyref.PolyrefError)
+
+
+def test_an_audit_is_held_against_a_baseline(squared, tmp_path: Path) -> None:
+    path = tmp_path / "b.json"
+    first = polyref.audit(squared, properties=LAWS, **QUICK)
+    base.write(base.of(first.document, reason="in a notebook"), path)
+    again = polyref.audit(squared, properties=LAWS, baseline=path, **QUICK)
+    assert (first.exit_code, again.exit_code) == (1, 0)
+    assert again.document.gate is not None
+    with pytest.raises(UsageError, match="there is no baseline"):
+        polyref.audit(squared, baseline=tmp_path / "none.json")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,6 +15,7 @@ from polyref import cli
 from polyref.case import Case
 from polyref.compare import compare_documents, compare_with
 from polyref.errors import UsageError
+from polyref.options import Options
 from polyref.report import baseline as base
 from polyref.report import compared, compared_html, moves, structs
 from polyref.report import document as doc
@@ -254,6 +257,56 @@ def test_a_law_that_is_there_twice_is_refused() -> None:
     law = structs.text(made.laws[0])
     with pytest.raises(UsageError, match="a law is there twice"):
         base.loads(data.replace(b"@@", law), name="b")
+
+
+def changed(change: Any) -> bytes:
+    data = json.loads(base.dumps(base.of(good())))
+    change(data)
+    return json.dumps(data).encode()
+
+
+BAD = {
+    "empty": (b"", "no whole JSON"),
+    "cut short": (base.dumps(base.of(good()))[:-100], "no whole JSON"),
+    "a bare NaN": (base.dumps(base.of(good())).replace(b'"inf"', b"NaN"), "no whole JSON"),
+    "deeply nested": (b'{"schema": ' + b"[" * 100_000, "no"),
+    "larger than any": (b"[" * (structs.LARGEST + 1), "larger than 64 MiB"),
+    "an audit": (doc.dumps(good()), "has the schema 'polyref-audit/3'"),
+    "no schema": (changed(lambda d: d.pop("schema")), "schema"),
+    "an unknown field": (changed(lambda d: d.update(extra=1)), "extra"),
+    "a wrong type": (changed(lambda d: d["grades"][0].update(max_ulp="much")), r"grades\[0\]\.max_ulp"),
+    "a wrong word": (changed(lambda d: d["laws"][0].update(verdict="fine")), r"laws\[0\]\.verdict"),
+    "a grade twice": (changed(lambda d: d["grades"].append(d["grades"][0])), "a grade is there twice"),
+    "a day that is none": (
+        changed(lambda d: d["laws"][0].update(known={"reason": "r", "expires": "2026-02-30"})),
+        "day is out of range",
+    ),
+    "a reason that is none": (changed(lambda d: d["laws"][0].update(known={"reason": ""})), "length >= 1"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_baseline_is_one_line_that_names_it(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, message = BAD[name]
+    path, new = tmp_path / "b.json", tmp_path / "new.json"
+    path.write_bytes(data)
+    with pytest.raises(UsageError, match=message) as caught:
+        base.read(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    doc.write(good(), new)
+    assert cli.run(["audit", "a:b", "--baseline", str(path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert path.read_bytes() == data
+
+
+def test_a_baseline_with_a_row_that_is_none_is_told_before_anything_runs(tmp_path: Path) -> None:
+    path = tmp_path / "b.json"
+    path.write_bytes(changed(lambda d: d["cases"][0].update(case={"format": "binary32"})))
+    with pytest.raises(UsageError, match="the baseline has a row that is no case"):
+        _ = Options(baseline=base.read(path)).again
 
 
 # --- pages ----------------------------------------------------------------------------------------------------------

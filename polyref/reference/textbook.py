@@ -110,7 +110,7 @@ def _softmax(
             else _loss(responses[k], p[k], x, nll, forward)
         )
         weight = backward.mul(q[k], upstream) if q[k] != 1 else upstream
-        slope_log, slope_p = _slopes(responses[k], p[k], x, nll, backward)
+        slope_log, slope_p = _slopes(responses[k], p[k], x, nll, backward, upstream=weight)
         to_logp[k] = -backward.mul(weight, slope_log)
         to_p[k] = backward.mul(weight, slope_p)
 
@@ -166,7 +166,7 @@ def _element(
         loss = _loss(response, pt, x, nll, forward)
         values.append(loss if share == 1 else forward.mul(share, loss))
         weight = upstream if share == 1 else backward.mul(share, upstream)
-        slope_log, slope_p = _slopes(response, pt, x, nll, backward)
+        slope_log, slope_p = _slopes(response, pt, x, nll, backward, upstream=weight)
         # dnll/dz is p - 1 for the target class and p for the other.
         along_log = backward.sub(p, arb(1)) if sign < 0 else p
         if way != "subtract":
@@ -205,8 +205,12 @@ def _loss(response: Response, pt: arb, x: arb, nll: arb, ar: Arithmetic) -> arb:
     return ar.checked(ar.sum(parts)) if parts else arb(0)
 
 
-def _slopes(response: Response, pt: arb, x: arb, nll: arb, ar: Arithmetic) -> tuple[arb, arb]:
-    """(dl/dnll, dl/dPt through every power of x) as the backward of :func:`_loss` computes them."""
+def _slopes(response: Response, pt: arb, x: arb, nll: arb, ar: Arithmetic, *, upstream: arb) -> tuple[arb, arb]:
+    """(dl/dnll, dl/dPt through every power of x) as the backward of :func:`_loss` computes them.
+
+    ``upstream`` is what arrives from above, 1 over the sum of the weights say; a backward multiplies by it first, and
+    it may be what carries a product beyond the range.
+    """
     gamma = response.gamma
     focal = ar.power(x, gamma)
     slope_log = arb(0)
@@ -217,7 +221,9 @@ def _slopes(response: Response, pt: arb, x: arb, nll: arb, ar: Arithmetic) -> tu
         if gamma:
             lower = ar.mul(ar.parameter(gamma), ar.power(x, gamma - 1))
             # The backward multiplies by the weight first, which may overflow where the value itself does not.
-            towards_pt.append(-ar.mul(ar.checked(ar.mul(factor, ar.checked(nll))), lower))
+            weighted = ar.checked(ar.mul(factor, ar.checked(nll)))
+            ar.checked(upstream * weighted)
+            towards_pt.append(-ar.mul(weighted, lower))
             _check_before_alpha(response, nll, ar)
     elif gamma:
         # A weight of zero times what is unbounded, or has overflowed, is NaN in a product and in this one too.
@@ -238,7 +244,10 @@ def _slopes(response: Response, pt: arb, x: arb, nll: arb, ar: Arithmetic) -> tu
         if gamma:
             lower = ar.mul(ar.parameter(gamma), ar.power(x, gamma - 1))
             towards_pt.append(-ar.mul(ar.mul(weight, ar.whole_power(y, j)), lower))
-    return ar.checked(slope_log), ar.checked(ar.sum(towards_pt)) if towards_pt else arb(0)
+    slope_p = ar.checked(ar.sum(towards_pt)) if towards_pt else arb(0)
+    for slope in (slope_log, slope_p):
+        ar.checked(upstream * slope)
+    return ar.checked(slope_log), slope_p
 
 
 def _check_before_alpha(response: Response, log: arb, ar: Arithmetic) -> None:

@@ -293,6 +293,17 @@ def test_an_overflow_leaves_its_own_row_unbounded_and_no_other() -> None:
     assert not any(map(math.isinf, textbook(case, compute=BINARY32).value))
 
 
+def test_what_arrives_from_the_mean_may_carry_the_gradient_beyond_the_range() -> None:
+    # 2 x (-log Pt) = 65536: with weights of 1/2 the backward meets 1/(1/2) first, then 1/2, and so all of it.
+    spec = Spec(epsilon=(1.0,), gamma=2.0, reduction=Reduction.MEAN)
+    for weight, bounded in ((0.5, False), (1.0, False), (None, False)):
+        weights = None if weight is None else (weight, weight)
+        tolerance = textbook(Case(spec, BINARY16, ((0.0, 32768.0),), (0,), weights))
+        assert all(math.isfinite(g) == bounded for g in tolerance.gradient[0])
+    half = textbook(Case(spec, BINARY16, ((0.0, 16384.0),), (0,), (0.5, 0.5)))
+    assert all(map(math.isfinite, half.gradient[0]))
+
+
 def test_a_sum_that_may_overflow_is_unbounded() -> None:
     logits = ((-30000.0, 10000.0),) * 2
     each = Case(Spec(), BINARY16, logits, (0, 0))
