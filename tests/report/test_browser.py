@@ -11,10 +11,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from history.example import run, write
 from selftest.test_report import FAILED
 
 from polyref.compare import compare_documents
-from polyref.report import compared_html, html, selftest_html
+from polyref.history import runs, series
+from polyref.report import compared_html, history_html, html, selftest_html
 from polyref.report.document import Document, Error, Sample, Series
 
 from .browser import Tab, chromium, opened
@@ -402,3 +404,14 @@ def test_a_large_document_is_drawn(browser: Any, tmp_path: Path) -> None:
         assert min(pixels(tab)) > 300
         assert tab.page.evaluate("performance.getEntriesByName('charts-drawn').length") > 0
         tab.assert_quiet()
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 380), ("dark", 1000)])
+def test_the_page_of_a_history(browser: Any, tmp_path: Path, scheme: str, width: int) -> None:
+    runs.add(write(tmp_path, [run(0), run(1, torch="2.14.0")]), db=tmp_path / "h.sqlite", label="nightly")
+    source = history_html.render(series.read(tmp_path / "h.sqlite"))
+    with opened(browser, source, tmp_path, width=width, color_scheme=scheme) as tab:
+        tab.page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+        assert tab.page.evaluate("document.documentElement.scrollWidth") <= width
+        tab.assert_quiet()
+        assert tab.violations() == []
