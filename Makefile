@@ -15,6 +15,7 @@ selftest: $(READY) ## every law against every mutant and harmless variant; the d
 	$(BIN)/polyref selftest --json reports/selftest/selftest.json --html reports/selftest/selftest.html
 
 test: $(READY) $(FRAMEWORKS) ## the whole test suite
+	@command -v $${POLYREF_CHROMIUM:-chromium} >/dev/null || echo "No chromium: the browser tests are skipped. Install it, or name one in POLYREF_CHROMIUM."
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(READY) ## ruff and mypy

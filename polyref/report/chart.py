@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from polyref.report.document import Grade
-from polyref.report.words import number
+from polyref.report.words import number, raised
 
 WIDTH = 440.0
 _LABELS = 122.0
@@ -98,7 +98,7 @@ def chart(title: str, grades: Sequence[Grade], formats: Sequence[str], *, scale:
                 continue
             y = middle + pitch * (k - (len(shown) - 1) / 2)
             text = f"{regime}, {format}: {number(grade.max_ratio)} times the tolerance, {number(grade.max_ulp)} ulp"
-            marks.append(Mark(_outline(k, x(grade.max_ratio), y), k % 6, text))
+            marks.append(Mark(outline(k, x(grade.max_ratio), y), k % 6, text))
         label = regime if len(regime) <= _LONGEST_LABEL else regime[: _LONGEST_LABEL - 1] + "…"
         rows.append(Row(label, regime, middle, tuple(marks)))
     bottom = _TOP + height * len(regimes)
@@ -122,7 +122,7 @@ def chart(title: str, grades: Sequence[Grade], formats: Sequence[str], *, scale:
         one=x(1.0),
         ticks=tuple(ticks),
         rows=tuple(rows),
-        legend=tuple((f, Mark(_outline(k, 6, 6), k % 6, f)) for k, f in enumerate(shown)),
+        legend=tuple((f, Mark(outline(k, 6, 6), k % 6, f)) for k, f in enumerate(shown)),
     )
 
 
@@ -140,10 +140,10 @@ def _step(decades: int) -> int:
 
 
 def _power(p: int) -> str:
-    return {-2: "0.01", -1: "0.1", 0: "1", 1: "10", 2: "100"}.get(p) or number(10.0**p, superscript=True)[5:]
+    return {-2: "0.01", -1: "0.1", 0: "1", 1: "10", 2: "100"}.get(p) or f"10{raised(p)}"
 
 
-def _outline(k: int, x: float, y: float) -> str:
+def outline(k: int, x: float, y: float) -> str:
     """A circle, square, triangle, diamond, bar or hexagon: the shape tells the formats apart without the colour."""
     if k % 6 == 0:
         return f"M{x - 3.6:.1f} {y:.1f}a3.6 3.6 0 1 0 7.2 0a3.6 3.6 0 1 0 -7.2 0Z"

@@ -1,10 +1,11 @@
-"""The report as one HTML file: no script, nothing from the network, every string of a subject escaped."""
+"""The report as one HTML file: no script but our own, nothing from the network, every string of a subject escaped."""
 
 from __future__ import annotations
 
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeAlias
 from urllib.parse import quote
@@ -12,9 +13,10 @@ from urllib.parse import quote
 from jinja2 import Environment
 
 from polyref.report import page, summary
-from polyref.report.chart import Chart, chart
+from polyref.report.chart import Chart, chart, outline
 from polyref.report.document import SCHEMA, Document, Finding, Grade
 from polyref.report.files import write_atomically
+from polyref.report.scatter import Scatters, scatters
 from polyref.report.words import number
 
 #: A document, the path of its page and the path of its JSON if there is one, both relative to the index.
@@ -55,7 +57,7 @@ def render_index(entries: Sequence[Entry]) -> str:
     ]
     broken = sum(row["outcome"] == "broken" for row in rows)
     template = _environment().get_template("index.html.j2")
-    return template.render(rows=rows, formats=formats, n=len(rows), broken=broken, **_head())
+    return template.render(rows=rows, formats=formats, n=len(rows), broken=broken, **page.head("report.css"))
 
 
 def write_index(entries: Sequence[Entry], path: str | os.PathLike[str]) -> None:
@@ -70,9 +72,10 @@ def write_index(entries: Sequence[Entry], path: str | os.PathLike[str]) -> None:
 def _context(document: Document) -> dict[str, Any]:
     formats, devices = summary.formats_of(document), summary.devices_of(document)
     undecided, away = document.having("inconclusive"), document.having("not_applicable")
+    drawn = scatters(document, formats, summary.QUANTITIES)
     return {
         "schema": SCHEMA,
-        **_head(),
+        **_head(document, drawn),
         "outcome": summary.outcome(document),
         "headline": summary.headline(document),
         "laws": summary.laws(document),
@@ -83,18 +86,19 @@ def _context(document: Document) -> dict[str, Any]:
         "quantities": summary.QUANTITIES,
         "overall": summary.overall(document),
         "regimes": summary.by_regime(document),
-        "charts": _charts(document, formats, devices),
+        "scatters": drawn,
+        "strips": _strips(document, formats, devices),
         "held": _held(document),
         "open": [
             (title, summary.by_reason(group))
             for title, group in (("Not decided", undecided), ("Not applicable", away))
             if group
         ],
-        "distributions": [g for g in summary.overall(document).values() if g.histogram],
+        "distributions": _distributions(document, formats, devices),
     }
 
 
-def _charts(document: Document, formats: list[str], devices: list[str]) -> list[Chart]:
+def _strips(document: Document, formats: list[str], devices: list[str]) -> list[Chart]:
     drawn = []
     every = summary.by_regime(document)
     for quantity in summary.QUANTITIES:
@@ -123,24 +127,57 @@ def _held(document: Document) -> list[dict[str, Any]]:
     ]
 
 
-def _shares(grade: Grade) -> list[tuple[str, int, float]]:
-    """The histogram's rows: the bound, the number of cases and their share in percent."""
-    total = sum(n for _, n in grade.histogram) or 1
-    rows = []
-    for bound, n in grade.histogram:
-        rows.append((f"up to {number(bound)}" if math.isfinite(bound) else "beyond", n, 100 * n / total))
-    return rows
+@dataclass(frozen=True)
+class Distribution:
+    """The errors of one quantity: a row for each bound in ulps, in it for each format a count and its percentage."""
+
+    title: str
+    formats: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[tuple[int, float], ...]], ...]
 
 
-def _head() -> dict[str, Any]:
-    sheet = page.style("report.css")
-    return {"style": sheet, "csp": page.policy(sheet)}
+def _distributions(document: Document, formats: list[str], devices: list[str]) -> list[Distribution]:
+    every = summary.overall(document)
+    made = []
+    for quantity in summary.QUANTITIES:
+        for device in devices:
+            shown = [g for f in formats if (g := every.get((quantity, device, f))) is not None and g.histogram]
+            if not shown:
+                continue
+            bounds = sorted({bound for g in shown for bound, _ in g.histogram})
+            title = quantity.capitalize() + (f" on {device}" if len(devices) > 1 else "")
+            rows = [(_bound(bounds, i), tuple(_share(g, bound) for g in shown)) for i, bound in enumerate(bounds)]
+            made.append(Distribution(title, tuple(g.format for g in shown), tuple(rows)))
+    return made
+
+
+def _bound(bounds: list[float], i: int) -> str:
+    if math.isfinite(bounds[i]):
+        return f"≤ {bounds[i]:.6g}"
+    return f"> {bounds[i - 1]:.6g}" if i else "any"
+
+
+def _share(grade: Grade, bound: float) -> tuple[int, float]:
+    """How many cases there are up to this bound and above the one before, and their percentage."""
+    n = sum(n for b, n in grade.histogram if b == bound)
+    return n, 100 * n / (sum(n for _, n in grade.histogram) or 1)
+
+
+def _head(document: Document, drawn: Scatters | None) -> dict[str, Any]:
+    """Style and scripts: what draws is in a page only where something is drawn, what copies where a command is."""
+    sheets, scripts = ["report.css"], []
+    if drawn is not None:
+        sheets.append("vendor/uplot/uPlot.min.css")
+        scripts += [page.script("vendor/uplot/uPlot.iife.min.js"), page.script("words.js", "painting.js", "charts.js")]
+    if any(f.reproduce for f in document.violated):
+        scripts.append(page.script("copy.js"))
+    return page.head(*sheets, scripts=scripts)
 
 
 @cache
 def _environment() -> Environment:
     environment = page.environment()
-    environment.filters["shares"] = _shares
+    environment.globals["outline_of"] = lambda k: outline(k, 0, 0)
     environment.globals["some"] = summary.some
     environment.globals["circumstances"] = summary.circumstances
     environment.filters["also"] = lambda law: summary.also(law, lambda ratio: number(ratio, superscript=True))

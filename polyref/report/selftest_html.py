@@ -64,7 +64,6 @@ def write(d: SelfTest, path: str | os.PathLike[str]) -> None:
 
 
 def _context(d: SelfTest) -> dict[str, Any]:
-    sheet = page.style("report.css", "selftest.css")
     failed, pairs = {f.subject for f in d.failures}, summary.pairs(d)
     tried = {p.subject for p in d.variant_trials}
     groups = [
@@ -76,8 +75,7 @@ def _context(d: SelfTest) -> dict[str, Any]:
         groups.append(("harmless", rows))
     return {
         "schema": SCHEMA,
-        "style": sheet,
-        "csp": page.policy(sheet),
+        **page.head("report.css", "selftest.css"),
         "outcome": {0: "hold", 1: "broken", 3: "nothing"}[d.exit_code],
         "headline": summary.headline(d),
         "themes": [(theme, len(list(laws))) for theme, laws in groupby(d.laws, lambda law: law.theme)],

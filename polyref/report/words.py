@@ -54,7 +54,12 @@ def number(value: float | None, *, superscript: bool = False) -> str:
     power = int(exponent)
     if -3 <= power <= 3:
         return f"{float(f'{digits}e{power}'):.{max(2 - power, 0)}f}"
-    return f"{digits}×10{str(power).translate(_SUPERSCRIPTS)}" if superscript else f"{digits}e{power}"
+    return f"{digits}×10{raised(power)}" if superscript else f"{digits}e{power}"
+
+
+def raised(power: int) -> str:
+    """``power`` in superscript digits."""
+    return str(power).translate(_SUPERSCRIPTS)
 
 
 def count(n: int, one: str, many: str | None = None) -> str:

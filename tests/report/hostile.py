@@ -14,6 +14,11 @@ from .example import build
 
 PAYLOADS = (
     "<script>alert(1)</script>",
+    "</script><script>alert(2)</script><!-- <script> --> ]]>",
+    "</title></style><svg onload=alert(3)>",
+    "javascript:alert(4)",
+    "<img src=x onerror=globalThis.taken=1><script>globalThis.taken=2</script>",
+    "${alert(5)} `${alert(6)}`",
     "\"><img src=x onerror='alert(1)'>",
     "{{ 7 * 191 }}{% raw %}",
     "[red]no[/red] [link=file:///x]y[/link] :smile:",
