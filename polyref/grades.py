@@ -11,16 +11,15 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from polyref.case import Case
 from polyref.formats import Dyadic, Format
 from polyref.reference.arithmetic import FLUSHING_CPU, TORCH_CPU
-from polyref.reference.ball import Balls
 from polyref.reference.enclosure import Enclosure, error_over
 from polyref.reference.model import cancellation_free
 from polyref.regimes import REGIMES, regime_of
-from polyref.spec import Reduction
+from polyref.spec import Link, Reduction
 from polyref.subject.dialect import Dialect
 from polyref.subject.observation import Observation
 from polyref.subject.runner import Exhausted, Runner
@@ -95,13 +94,16 @@ class Graded:
                     yield quantity, regime, self.tallies[quantity, regime]
 
 
-def log_odds_of(balls: Balls) -> float:
-    """log(Pt / (1 - Pt)) of the first row's target."""
-    pt = min(balls.pt[0], key=float)
-    complement = 1 - pt
-    if not pt > 0:
-        return -math.inf
-    return float((pt.log() - complement.log()).mid()) if complement > 0 else math.inf
+def log_odds_of(case: Case) -> float:
+    """log(Pt / (1 - Pt)) of the first row's target, to about 15 digits; of a sigmoid row, that of its smallest Pt."""
+    row, target = case.logits[0], case.target[0]
+    others = [z for k, z in enumerate(row) if k != target]
+    if case.spec.link is Link.SIGMOID:
+        return min(row[cast(int, target)], *(-z for z in others))
+    top = max(others, default=-math.inf)
+    if top == -math.inf:
+        return math.inf
+    return row[cast(int, target)] - top - math.log(sum(math.exp(z - top) for z in others))
 
 
 def grade_format(
@@ -163,7 +165,7 @@ def _judge(graded: Graded, dialect: Dialect, case: Case, seen: Observation) -> N
     flushed = own.format.name in dialect.flushes
     truth = Truth.of(own, flushed=flushed)
     free = cancellation_free(own, library=FLUSHING_CPU if flushed else TORCH_CPU, exact=truth.balls)
-    row = Row(case, log_odds_of(truth.balls), {})
+    row = Row(case, log_odds_of(own), {})
     graded.rows.append(row)
 
     def add(quantity: str, observed: Sequence[float], exact: Sequence[Enclosure], *radii: Sequence[float]) -> None:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from flint import arb
 
 from polyref.case import Case
-from polyref.grades import log_odds_of
 from polyref.reference.ball import Balls
 from polyref.reference.model import reference_for
 from polyref.regimes import REGIMES, regime_of
@@ -54,7 +53,16 @@ VALUE = "value-matches-the-reference"
 
 
 def _in(regime: str) -> Callable[[Case, int, Balls], bool]:
-    return lambda case, _, exact: case.classes > 1 and regime_of(log_odds_of(exact)) == regime
+    return lambda case, _, exact: case.classes > 1 and regime_of(_log_odds(exact)) == regime
+
+
+def _log_odds(exact: Balls) -> float:
+    """log(Pt / (1 - Pt)) of the first row, infinite where one of the two is zero to working precision."""
+    pt = min(exact.pt[0], key=float)
+    complement = 1 - pt
+    if not pt > 0:
+        return -math.inf
+    return float((pt.log() - complement.log()).mid()) if complement > 0 else math.inf
 
 
 def _pt_underflows(case: Case, _: int, exact: Balls) -> bool:
