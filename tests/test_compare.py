@@ -17,7 +17,7 @@ from polyref.compare import compare_documents, compare_with
 from polyref.errors import UsageError
 from polyref.options import Options
 from polyref.report import baseline as base
-from polyref.report import compared, compared_html, moves, structs
+from polyref.report import compared, compared_html, html, moves, structs
 from polyref.report import document as doc
 from polyref.report.comparison import Comparison
 from polyref.report.screen import plain
@@ -350,3 +350,12 @@ def test_the_command(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert cli.run(["compare", str(old), str(new)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_an_audit_shows_what_moved() -> None:
+    new = with_errors(good(), lambda _, ulp: ulp + 1)
+    plain_page = html.render(new)
+    page = html.render(msgspec.structs.replace(new, gate=gated(good(), new)))
+    assert "Recorded rows that moved" in page
+    assert "Precision regressed" in page
+    assert "Recorded rows that moved" not in plain_page

@@ -22,24 +22,22 @@ _OUTCOMES = {0: "hold", 1: "broken", 3: "nothing", 4: "broken", 5: "nothing"}
 
 def render(c: Comparison) -> str:
     """The comparison as a whole HTML page."""
-    sheet = page.style("report.css", "comparison.css")
+    distributions = [(g, _bars(g)) for g in c.grades if g.old_histogram and g.new_histogram]
+    template = _environment().get_template("comparison.html.j2")
+    return template.render(c=c, m=shown(c), distributions=distributions, **page.head("report.css", "comparison.css"))
+
+
+def shown(c: Comparison) -> dict[str, Any]:
+    """What a page lists of a comparison."""
     cases = moves.moved(c.cases)
-    return (
-        _environment()
-        .get_template("comparison.html.j2")
-        .render(
-            c=c,
-            style=sheet,
-            csp=page.policy(sheet),
-            outcome=_OUTCOMES[c.exit_code],
-            headline=moves.headline(c),
-            laws=moves.moved(c.laws),
-            grades=moves.moved(c.grades),
-            cases=cases[:_MOST],
-            more=max(0, len(cases) - _MOST),
-            distributions=[(g, _bars(g)) for g in c.grades if g.old_histogram and g.new_histogram],
-        )
-    )
+    return {
+        "outcome": _OUTCOMES[c.exit_code],
+        "headline": moves.headline(c),
+        "laws": moves.moved(c.laws),
+        "grades": moves.moved(c.grades),
+        "cases": cases[:_MOST],
+        "more": max(0, len(cases) - _MOST),
+    }
 
 
 def write(c: Comparison, path: str | os.PathLike[str]) -> None:

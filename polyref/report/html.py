@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment
 
-from polyref.report import page, summary
+from polyref.report import compared_html, moves, page, summary
 from polyref.report.chart import Chart, chart, outline
 from polyref.report.document import SCHEMA, Document, Finding, Grade
 from polyref.report.files import write_atomically
@@ -95,6 +95,7 @@ def _context(document: Document) -> dict[str, Any]:
             if group
         ],
         "distributions": _distributions(document, formats, devices),
+        "gate": None if document.gate is None else compared_html.shown(document.gate),
     }
 
 
@@ -169,6 +170,8 @@ def _head(document: Document, drawn: Scatters | None) -> dict[str, Any]:
     if drawn is not None:
         sheets.append("vendor/uplot/uPlot.min.css")
         scripts += [page.script("vendor/uplot/uPlot.iife.min.js"), page.script("words.js", "painting.js", "charts.js")]
+    if document.gate is not None:
+        sheets.append("comparison.css")
     if any(f.reproduce for f in document.violated):
         scripts.append(page.script("copy.js"))
     return page.head(*sheets, scripts=scripts)
@@ -178,6 +181,7 @@ def _head(document: Document, drawn: Scatters | None) -> dict[str, Any]:
 def _environment() -> Environment:
     environment = page.environment()
     environment.globals["outline_of"] = lambda k: outline(k, 0, 0)
+    environment.globals["moves"] = moves
     environment.globals["some"] = summary.some
     environment.globals["circumstances"] = summary.circumstances
     environment.filters["also"] = lambda law: summary.also(law, lambda ratio: number(ratio, superscript=True))
