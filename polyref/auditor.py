@@ -188,7 +188,7 @@ def _audited(target: str, runner: Audited, options: Options, meter: Meter, start
     return doc.Document(
         subject=records.subject(target, runner.name, runner.source, runner.convention.framework),
         environment=records.environment(runner.environment()),
-        settings=records.settings(options, formats, examples, time.monotonic() - clock, started),
+        settings=records.settings(options, examples, time.monotonic() - clock, started),
         convention=records.convention(runner.convention),
         dialect=records.dialect(dialect, runner.convention, tuple(notes)),
         findings=sorted(made, key=lambda r: (_ORDER[r.verdict], r.theme)),

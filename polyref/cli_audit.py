@@ -128,7 +128,7 @@ def audit(
     paths = outputs.asked({"json": json, **_named(drawn)})
     if targets:
         return many.run((target, *targets), options, jobs=jobs, folders=paths)
-    outputs.check(paths)
+    outputs.check(paths, beside={"the baseline": baseline})
     found = au.audit(target, options)
     outputs.write(found, paths)
     if any(f.property == au.RETURNS_A_VALUE for f in found.violated):
@@ -155,7 +155,7 @@ def report(file: Path, /, *, drawn: Drawn | None = None) -> int:
     from polyref.report import document, outputs, terminal  # noqa: PLC0415
 
     paths = outputs.asked(_named(drawn))
-    outputs.check(paths, beside=file)
+    outputs.check(paths, beside={"the document": file})
     found = document.read(file)
     outputs.write(found, paths)
     if not paths:

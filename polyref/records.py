@@ -16,7 +16,7 @@ from typing import Any, cast
 import msgspec
 
 from polyref.case import Case
-from polyref.formats import Format, named
+from polyref.formats import named
 from polyref.options import Options, Result
 from polyref.property import A_LOSS, Property
 from polyref.report import document as doc
@@ -260,19 +260,18 @@ def _version(package: str) -> str | None:
         return None
 
 
-def settings(
-    options: Options, formats: tuple[Format, ...], examples: int, seconds: float, started: datetime
-) -> doc.Settings:
+def settings(options: Options, examples: int, seconds: float, started: datetime) -> doc.Settings:
     return doc.Settings(
         seed=options.seed,
         profile=options.profile,
         examples=examples,
-        formats=[f.name for f in formats],
+        formats=[f.name for f in options.formats],
         seconds=round(seconds, 3),
         started=started.isoformat(timespec="seconds"),
         init={k: repr(v) for k, v in options.init.items()},
         call={k: repr(v) for k, v in options.call.items()},
         forms=options.forms.given,
+        laws=list(options.laws),
     )
 
 
@@ -351,7 +350,7 @@ def nothing_returned(
             else f"polyref.audit({target}{_keywords(options)})"
         ),
     )
-    made = settings(options, options.formats, 1, seconds, started)
+    made = settings(options, 1, seconds, started)
     return _unidentified(
         target,
         Source(),
@@ -369,7 +368,7 @@ def never_identified(
 ) -> doc.Document:
     """The document on a subject that ended its processes before it could be identified: what ended them."""
     found = deaths(target, runner.deaths, options)
-    made = settings(options, options.formats, sum(f.examples for f in found), seconds, started)
+    made = settings(options, sum(f.examples for f in found), seconds, started)
     return _unidentified(target, runner.source, runner.convention, found, made, formula=f"not known: {reason}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -167,12 +168,80 @@ def test_on_another_machine_errors_are_shown_and_not_judged() -> None:
 
 
 def test_other_rows_are_not_compared() -> None:
-    old = good()
+    old = with_grades(good(), grade="faithful")
     other = replaced(with_grades(old, grade="broken", max_ulp=1e9), "settings", seed=7)
-    c = compare_documents(with_grades(old, grade="faithful"), other)
+    c = compare_documents(old, other)
     assert c.grades[0].move == "not run"
     assert "another seed" in c.notes[0]
     assert c.exit_code == 0
+    # A gate that let it pass would be open to whoever chooses another seed.
+    c = gated(old, other)
+    assert c.incomparable == ["the baseline was made with seed 0, and this with 7"]
+    assert c.exit_code == 5
+
+
+def test_what_a_subject_does_by_default_is_compared() -> None:
+    for part, changes, line in (
+        ("dialect", {"epsilon": 2.0}, "epsilon by default: 1.0 before, 2.0 now"),
+        ("dialect", {"reduction": "sum"}, "reduction by default: mean before, sum now"),
+        ("convention", {"order": "labels first"}, "order: logits first before, labels first now"),
+    ):
+        c = gated(good(), replaced(good(), part, **changes))
+        assert c.changed == [line]
+        assert c.exit_code == 5
+        assert line in moves.headline(c)
+        assert compare_documents(good(), replaced(good(), part, **changes)).exit_code == 0
+
+
+def test_a_distribution_that_got_worse_below_the_worst_error() -> None:
+    old = with_grades(good(), histogram=[(0.5, 80), (1.0, 20)], examples=100)
+    assert compare_documents(old, with_grades(old, histogram=[(0.5, 79), (1.0, 21)])).grades[0].move == "worse"
+    assert compare_documents(old, with_grades(old, histogram=[(0.5, 81), (1.0, 19)])).grades[0].move == "better"
+    assert compare_documents(old, with_grades(old, max_ratio=old.grades[0].max_ratio * 2)).grades[0].move in (
+        "worse",
+        "unchanged",  # infinite before
+    )
+
+
+def test_nan_is_worse_than_any_number() -> None:
+    old = with_errors(with_grades(good(), max_ulp=1.0, grade="accurate"), lambda _, __: 1.0)
+    nan = with_errors(with_grades(old, max_ulp=math.nan), lambda _, __: math.nan)
+    c = gated(old, nan)
+    assert c.grades[0].move == "worse"
+    assert {m.move for m in c.cases if m.quantity == "value"} == {"worse"}
+    assert {m.move for m in gated(nan, old).cases if m.quantity == "value"} == {"better"}
+
+
+def test_on_another_machine_a_whole_tolerance_is_no_rounding() -> None:
+    old = build(findings=[finding("a", "violated", ratio=3.0), finding("b", "holds")])
+    for ratio, code in ((3.9, 0), (4.1, 1)):
+        new = build(findings=[finding("a", "violated", ratio=ratio), finding("b", "holds")])
+        assert gated(old, replaced(new, "environment", processor="another")).exit_code == code
+
+
+def test_both_sides_must_have_measured_something() -> None:
+    nothing = good(findings=[finding("a", "inconclusive")])
+    assert compare_documents(nothing, good()).exit_code == 3
+
+
+def test_a_law_of_the_widest_format_is_known_in_the_next() -> None:
+    old = build(findings=[finding("a", "violated", ratio=3.0, format="binary64"), finding("b", "holds")])
+    old = replaced(old, "settings", formats=["binary64", "binary32", "bfloat16"])
+    c = gated(old, build(findings=[finding("a", "violated", ratio=9.0), finding("b", "holds")]))
+    assert [(m.move, m.known) for m in c.laws if m.property == "a"] == [("unchanged", "of old")]
+
+
+def test_one_file_written_in_two_ways_is_one_subject(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    old = replaced(good(), "subject", target="losses.py:L")
+    for target, code in ((f"{tmp_path}/losses.py:L", 0), ("./losses.py:L", 0), ("losses.py:M", 5), ("pkg.losses:L", 5)):
+        assert gated(old, replaced(good(), "subject", target=target)).exit_code == code
+
+
+def test_laws_that_were_not_asked_for_are_not_lost() -> None:
+    some = good(findings=[finding("a", "holds")], grades=[], series=[], specs=[])
+    assert gated(good(), replaced(some, "settings", laws=["a"])).exit_code == 0
+    assert gated(good(), some).exit_code == 4
 
 
 @pytest.mark.parametrize(
@@ -246,17 +315,52 @@ def test_pruning_removes_only_what_ran() -> None:
         formats=["binary32"],
     )
     after = base.of(narrower, made)
+    assert after.settings.formats == ["binary32", "bfloat16"]
     assert {law.key for law in after.laws} == {("a", "binary32"), ("b", "binary32"), ("b", "bfloat16"), ("c", None)}
     assert {g.format for g in after.grades} == {"binary32", "bfloat16"}
     assert {r.format for r in after.cases} == {"binary32", "bfloat16"}
 
 
-def test_a_law_that_is_there_twice_is_refused() -> None:
+def test_what_there_was_no_time_for_is_kept() -> None:
+    made = base.of(build(), reason="of old", expires="2030-01-01")
+    cut = build(findings=[msgspec.structs.replace(f, verdict="inconclusive") for f in build().findings], grades=[])
+    after = base.of(cut, made)
+    assert {law.key: law.known for law in after.laws if law.known} == {
+        law.key: law.known for law in made.laws if law.known
+    }
+    assert after.grades == made.grades
+
+
+def test_an_update_takes_what_is_gone_as_gone() -> None:
+    fewer = good(grades=[g for g in good().grades if g.format == "binary32"], series=[series("binary32")])
+    after = base.of(fewer, base.of(good()))
+    assert compare_with(after, fewer).exit_code == 0
+
+
+def test_a_reason_is_for_what_was_known() -> None:
+    old = build(findings=[finding("a", "violated", ratio=2.0)])
+    made = base.of(old, reason="of old", expires="2030-01-01")
+    worse = build(findings=[finding("a", "violated", ratio=2.5)])
+    with pytest.raises(UsageError, match="broken worse than is known"):
+        base.of(worse, made)
+    with pytest.raises(UsageError, match="without a reason"):
+        base.of(old, made, today=date(2031, 1, 1))
+    renewed = base.of(old, made, reason="still", expires="2040-01-01", today=date(2031, 1, 1))
+    assert [law.known and law.known.reason for law in renewed.laws] == ["still"]
+    assert base.of(old, made, reason="of another").laws == made.laws
+
+
+def test_parts_of_a_baseline_are_of_one_machine_and_one_choice() -> None:
     made = base.of(good())
-    data = base.dumps(msgspec.structs.replace(made, laws=[])).replace(b'"laws": []', b'"laws": [@@, @@]')
-    law = structs.text(made.laws[0])
-    with pytest.raises(UsageError, match="a law is there twice"):
-        base.loads(data.replace(b"@@", law), name="b")
+    part = replaced(good(grades=[], series=[]), "settings", formats=["binary32"])
+    part = msgspec.structs.replace(part, findings=[finding("a", "holds")])
+    assert base.of(part, made).settings.formats == ["binary32", "bfloat16"]
+    for where, changes in (
+        ("environment", {"processor": "another"}),
+        ("settings", {"formats": ["binary32"], "seed": 1}),
+    ):
+        with pytest.raises(UsageError, match=r"run all of it, with --formats binary32,bfloat16"):
+            base.of(replaced(part, where, **changes), made)
 
 
 def changed(change: Any) -> bytes:
@@ -277,6 +381,12 @@ BAD = {
     "a wrong type": (changed(lambda d: d["grades"][0].update(max_ulp="much")), r"grades\[0\]\.max_ulp"),
     "a wrong word": (changed(lambda d: d["laws"][0].update(verdict="fine")), r"laws\[0\]\.verdict"),
     "a grade twice": (changed(lambda d: d["grades"].append(d["grades"][0])), "a grade is there twice"),
+    "a law twice": (changed(lambda d: d["laws"].append(d["laws"][0])), "a law is there twice"),
+    "a broken law without a reason": (
+        changed(lambda d: d["laws"][0].update(verdict="violated")),
+        "a is broken without a reason",
+    ),
+    "a row without a format": (changed(lambda d: d["cases"][0]["case"].pop("format")), "a row has no format"),
     "a day that is none": (
         changed(lambda d: d["laws"][0].update(known={"reason": "r", "expires": "2026-02-30"})),
         "day is out of range",
@@ -346,6 +456,13 @@ def test_the_command(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
     base.write(base.of(good()), old)
     assert cli.run(["compare", str(old), str(new)]) == 4
     assert cli.run(["compare", str(new), str(tmp_path / "none.json")]) == 2
+    kept = new.read_bytes()
+    for same in (["--json", str(new)], ["--html", str(old)], ["--json", str(html), "--html", str(html)]):
+        assert cli.run(["compare", str(old), str(new), *same]) == 2
+    assert new.read_bytes() == kept
+    capsys.readouterr()
+    assert cli.run(["compare", str(old), str(new), "--json", "-"]) == 4
+    assert json.loads(capsys.readouterr().out)["gate"] is True
     old.write_text("{}")
     capsys.readouterr()
     assert cli.run(["compare", str(old), str(new)]) == 2

@@ -126,6 +126,8 @@ def test_what_makes_no_sense_is_said_before_anything_runs(tmp_path: Path) -> Non
         "--update-baseline has nothing to write to": {"path": None, "update": True},
         "give --update-baseline too": {"reason": "slow"},
         "--expires 2026-01-01 is the end of nothing": {"update": True, "expires": "2026-01-01"},
+        "--reason is blank": {"update": True, "reason": " "},
+        "--expires 2020-01-01 is over already": {"update": True, "reason": "slow", "expires": "2020-01-01"},
         "'2026-02-30' is no day": {"update": True, "reason": "slow", "expires": "2026-02-30"},
         "'tomorrow' is no day": {"update": True, "reason": "slow", "expires": "tomorrow"},
         "2 targets cannot have one baseline": {"targets": 2},
@@ -160,7 +162,7 @@ def test_what_measured_nothing_never_becomes_a_baseline(tmp_path: Path) -> None:
 def test_a_broken_law_needs_a_reason(tmp_path: Path) -> None:
     path = tmp_path / "b.json"
     path.write_text("as it was")
-    with pytest.raises(UsageError, match=r"^coefficient-j.* may not be broken without a reason"):
+    with pytest.raises(UsageError, match=r"^coefficient-j.* may not be broken, .* without a reason"):
         gate.updated(path, build(), None)
     assert path.read_text() == "as it was"
     assert "known to be broken" in gate.updated(path, build(), None, reason="of old", expires="2030-01-01")
@@ -175,9 +177,18 @@ def test_a_broken_law_needs_a_reason(tmp_path: Path) -> None:
 def test_of_another_subject_nothing_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "b.json"
     gate.updated(path, build(), None, reason="of old")
+    kept = path.read_bytes()
     other = msgspec.structs.replace(build().subject, target="theirs.py:other")
-    with pytest.raises(UsageError, match="without a reason"):
+    with pytest.raises(NotComparable, match=r"is of losses/poly.py:Poly1CrossEntropyLoss: give another file"):
         gate.updated(path, build(subject=other), base.read(path))
+    cuda = msgspec.structs.replace(build().environment, device="cuda")
+    with pytest.raises(NotComparable, match="was made on cpu"):
+        gate.updated(path, build(environment=cuda), base.read(path))
+    assert path.read_bytes() == kept
+    # Of another formula nothing is kept but the file.
+    formula = msgspec.structs.replace(build().dialect, formula="CE")
+    with pytest.raises(UsageError, match="without a reason"):
+        gate.updated(path, build(dialect=formula), base.read(path))
 
 
 def test_nothing_measured_is_no_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,8 +30,7 @@ def render(c: Comparison, console: Console) -> None:
         ("Baseline" if c.gate else "Old", wrapped(_side(c.old))),
         ("Now" if c.gate else "New", wrapped(_side(c.new))),
     ]
-    if c.old.formula != c.new.formula:
-        head += [("Computed", wrapped(c.old.formula)), ("Computes", wrapped(c.new.formula))]
+    head += [("Subject" if i == 0 else "", wrapped(line)) for i, line in enumerate(c.changed)]
     head += [("Changed" if i == 0 else "", wrapped(line)) for i, line in enumerate(c.environment)]
     head += [("Note", wrapped(line)) for line in c.notes]
     put(console, indented(grid(head)), width)
@@ -59,7 +58,7 @@ def _side(side: Side) -> str:
 def _table(listed: Sequence[LawMove | GradeMove | CaseMove]) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
-    table.add_column(overflow="fold", ratio=2)
+    table.add_column(overflow="fold", ratio=2, min_width=38)
     table.add_column(overflow="fold", ratio=3)
     for m in listed:
         style = "bold red" if m.fails else "green" if m.move in ("fixed", "better") else "dim"

@@ -118,7 +118,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         environment: how the environments differ, a line each.
         notes: what could not be compared, and why.
         incomparable: why nothing can be said, empty where something can.
-        measured: whether the new audit decided a law.
+        changed: what it computes otherwise now, or how it is called, a line each.
+        measured: whether both audits decided a law.
         laws: every law and format of either side.
         grades: every grade of either side.
         cases: every recorded case that was tried again.
@@ -130,15 +131,11 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     environment: list[str]
     notes: list[str]
     incomparable: list[str]
+    changed: list[str]
     measured: bool
     laws: list[LawMove]
     grades: list[GradeMove]
     cases: list[CaseMove]
-
-    @property
-    def other_formula(self) -> bool:
-        """Whether the baseline is of another formula: the laws can be compared then, and the errors cannot."""
-        return self.gate and self.old.formula != self.new.formula
 
     @property
     def exit_code(self) -> int:
@@ -150,7 +147,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             return 5
         if any(law.fails and law.new == "violated" for law in self.laws):
             return 1
-        if self.other_formula:
+        if self.gate and self.changed:  # then the laws can be compared, and the errors cannot
             return 5
         moves: tuple[LawMove | GradeMove | CaseMove, ...] = (*self.laws, *self.grades, *self.cases)
         return 4 if any(move.fails for move in moves) else 0

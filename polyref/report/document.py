@@ -80,6 +80,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         init: the arguments of ``--init``, as given.
         call: the arguments of ``--call``, as given.
         forms: what was told of the forms of the data: labels, inputs, order.
+        laws: the ids of the laws that were asked for, empty for all of them and the grades.
     """
 
     seed: int
@@ -91,6 +92,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     init: dict[str, str]
     call: dict[str, str]
     forms: dict[str, str] = {}
+    laws: list[str] = []
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

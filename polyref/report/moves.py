@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import TypeAlias, TypeVar
@@ -22,8 +23,7 @@ def headline(c: Comparison) -> str:
     if c.exit_code == 3:
         return "Nothing was measured, so nothing can be compared"
     if c.exit_code == 5:
-        why = c.incomparable or [f"it computed {c.old.formula}, and computes {c.new.formula}"]
-        return f"Not comparable: {'; '.join(why)}"
+        return f"Not comparable: {'; '.join(c.incomparable or c.changed)}"
     broken = len({law.property for law in c.laws if law.fails and law.new == "violated"})
     if broken:
         how = "broken, which the baseline does not allow" if c.gate else "newly broken, or broken worse than before"
@@ -44,6 +44,13 @@ def headline(c: Comparison) -> str:
     return f"Precision regressed: {', '.join(parts)}"
 
 
+def accepted(c: Comparison) -> str:
+    """What an update takes as it is now, though it fails the gate: ``2 grades, 3 recorded rows``."""
+    found = (("law", c.laws), ("grade", c.grades), ("recorded row", c.cases))
+    counts = [(one, sum(m.fails for m in group)) for one, group in found]
+    return ", ".join([*c.changed, *(count(n, one) for one, n in counts if n)])
+
+
 def moved(moves: Sequence[_Move]) -> list[_Move]:
     """What moved, the gravest first, and of single rows those that moved most."""
     found = [m for m in moves if m.move not in _STILL]
@@ -59,7 +66,8 @@ def _distance(move: AnyMove) -> float:
 def tally(moves: Sequence[LawMove] | Sequence[GradeMove] | Sequence[CaseMove], one: str) -> str:
     """``52 laws: 1 new, 1 fixed, 50 unchanged``."""
     counts = Counter(m.move for m in moves)
-    return f"{count(len(moves), one)}: " + ", ".join(f"{counts[m]:,} {m}" for m in MOVES if counts[m])
+    parts = ", ".join(f"{counts[m]:,} {m}" for m in MOVES if counts[m])
+    return f"{count(len(moves), one)}: {parts}" if parts else f"no {one}"
 
 
 def law_name(law: LawMove) -> str:
@@ -101,7 +109,10 @@ def grade_text(grade: GradeMove) -> str:
     words: str = grade.old or "not graded"
     if grade.new != grade.old:
         words += f" → {grade.new or 'not graded'}"
-    errors = f"{number(grade.old_ulp)} → {number(grade.new_ulp)} ulp"
+    old, new = grade.old_ulp, grade.new_ulp
+    alike = old != new and number(old) == number(new)
+    shown = precise if alike else number
+    errors = f"{shown(old)} → {shown(new)} ulp"
     return f"{words}, {errors}" + (f"; {rows_text(grade)}" if grade.grew or grade.shrank or grade.same else "")
 
 
@@ -114,12 +125,12 @@ def case_text(case: CaseMove) -> str:
     """What became of the error in one row."""
     if case.new_ulp is None:
         return f"{number(case.old_ulp)} ulp → not tried, though it was recorded"
-    return f"{_digits(case.old_ulp)} → {_digits(case.new_ulp)} ulp"
+    return f"{precise(case.old_ulp)} → {precise(case.new_ulp)} ulp"
 
 
-def _digits(ulp: float) -> str:
+def precise(ulp: float | None) -> str:
     """More digits than elsewhere: an error that grew at all has grown."""
-    return f"{ulp:.6g}"
+    return number(ulp) if ulp is None or not math.isfinite(ulp) else f"{ulp:.10g}"
 
 
 def row_of(case: CaseMove) -> str:

@@ -60,17 +60,17 @@ def asked(paths: Mapping[str, Path | None]) -> dict[str, Path]:
     return {name: path for name, path in paths.items() if path is not None}
 
 
-def check(paths: Mapping[str, Path], *, beside: Path | None = None) -> None:
+def check(paths: Mapping[str, Path], *, beside: Mapping[str, Path | None] = {}) -> None:
     """Find out early whether :func:`write` will be able to write, and change nothing.
 
     Args:
         paths: by the names of the outputs.
-        beside: a file that must stay as it is.
+        beside: files that must stay as they are, by what they are called in a message.
 
     Raises:
         UsageError: if a file cannot be written, or would be written over another one.
     """
-    taken: dict[str, str] = {} if beside is None else {os.path.realpath(beside): "the document"}
+    taken = {os.path.realpath(path): what for what, path in beside.items() if path is not None}
     for name, path in paths.items():
         files.check_writable(path)
         place = "-" if files.is_standard_output(path) else os.path.realpath(path)

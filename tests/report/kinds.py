@@ -61,6 +61,7 @@ def gated(*, known: str = "", incomparable: str = "", worse: bool = True, new: b
         environment=[],
         notes=[],
         incomparable=[incomparable] if incomparable else [],
+        changed=[],
         measured=True,
         laws=laws,
         grades=[grade] if worse else [],
