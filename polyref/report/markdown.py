@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from polyref.report import moves, summary
+from polyref.report import summary
 from polyref.report.document import Document, Finding, Grade
 from polyref.report.github import block, code, figure, prose
 from polyref.report.words import count
@@ -43,9 +43,10 @@ def render(document: Document) -> str:
 def _head(document: Document) -> str:
     """The verdict, what the subject computes, and what it does otherwise than a PolyLoss."""
     subject, dialect = document.subject, document.dialect
-    answer = summary.headline(document)
+    outcome, answer = summary.answer(document)
+    answer = answer[0].lower() + answer[1:]
     lines = [
-        f"### {_MARKS[summary.outcome(document)]} polyref: {answer[0].lower()}{answer[1:]}\n",
+        f"### {_MARKS[outcome]} polyref: {answer if document.gate is None else prose(answer)}\n",
         f"{code(subject.name, 100)} ({prose(summary.place(document), 200)}, {prose(subject.framework, 40)})"
         f" computes {code(dialect.formula, 300)}",
     ]
@@ -53,7 +54,7 @@ def _head(document: Document) -> str:
         remedy = f" **Remedy:** {prose(dialect.remedy)}" if dialect.remedy else ""
         lines.append(f"\n**Differs:** {prose(dialect.deviation)}{remedy}")
     if document.gate is not None:
-        lines.append(f"\n**Against the baseline:** {prose(moves.headline(document.gate))}.")
+        lines.append(f"\n**Laws:** {summary.headline(document)}.")
         moved = summary.moved(document)
         if moved:
             lines.append(f"\n{_folded(f'{len(moved):,} moved', _list(moved))}")

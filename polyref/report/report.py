@@ -84,7 +84,7 @@ class Report:
         return plain(lambda console: terminal.render(self.document, console))
 
     def __repr__(self) -> str:
-        return f"<polyref.Report on {visible(self.document.subject.name)}: {summary.headline(self.document)}>"
+        return f"<polyref.Report on {visible(self.document.subject.name)}: {summary.answer(self.document)[1]}>"
 
     def _repr_html_(self) -> str:
         # A frame without any permission, so that nothing a subject wrote can reach the notebook.

@@ -20,6 +20,15 @@ SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 
 #: The kind of a result by its verdict; a law that holds is a rule without a result.
 _KINDS: Final[dict[Verdict, str]] = {"violated": "fail", "inconclusive": "open", "not_applicable": "notApplicable"}
+#: The rule of what got worse than a baseline.
+_GATE: Final[dict[str, Any]] = {
+    "id": "no-worse-than-the-baseline",
+    "shortDescription": {"text": "No grade and no recorded row is worse than in the baseline, and nothing is missing."},
+    "fullDescription": {"text": "No grade and no recorded row is worse than in the baseline, and nothing is missing."},
+    "help": {"text": "Mend it, or accept it with polyref audit --baseline FILE --update-baseline."},
+    "defaultConfiguration": {"level": "error"},
+    "properties": {"tags": ["correctness"]},
+}
 _ROOT: Final = "%SRCROOT%"
 _EXIT_CODES: Final = {
     0: "all laws hold, or nothing got worse than the baseline",
@@ -43,7 +52,7 @@ def _log(document: Document) -> dict[str, Any]:
         "name": "polyref",
         "version": visible(document.environment.polyref),
         "shortDescription": {"text": "Numerical verification and property testing of PolyLoss."},
-        "rules": [_rule(found) for found in laws.values()],
+        "rules": [*(_rule(found) for found in laws.values()), *([_GATE] if document.gate is not None else [])],
     }
     run = {
         "tool": {"driver": driver},
@@ -51,7 +60,7 @@ def _log(document: Document) -> dict[str, Any]:
         "automationDetails": {"id": f"polyref/{visible(document.subject.target)}/"},
         "invocations": [_invocation(document)],
         "originalUriBaseIds": {_ROOT: {"description": {"text": "The folder that the audit ran in."}}},
-        "results": list(_results(document, list(laws))),
+        "results": [*_results(document, list(laws)), *_regressions(document, len(laws))],
         "properties": _about(document),
     }
     return {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
@@ -94,6 +103,21 @@ def _results(document: Document, laws: list[str]) -> Iterator[dict[str, Any]]:
         if reason and f.verdict == "violated":
             result["suppressions"] = [{"kind": "external", "justification": visible(reason)}]
         yield result
+
+
+def _regressions(document: Document, index: int) -> Iterator[dict[str, Any]]:
+    """What got worse than the baseline, and is no broken law."""
+    for what, line in summary.regressions(document):
+        mark = hashlib.sha256(json.dumps((document.subject.target, _GATE["id"], what)).encode()).hexdigest()[:32]
+        yield {
+            "ruleId": _GATE["id"],
+            "ruleIndex": index,
+            "kind": "fail",
+            "level": "error",
+            "message": {"text": _message(line)},
+            "locations": [_location(document)],
+            "partialFingerprints": {"polyref/v1": f"{mark}:1"},
+        }
 
 
 def _sentences(finding: Finding) -> Iterator[str]:

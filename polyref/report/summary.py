@@ -90,16 +90,28 @@ def moved(document: Document, *, failing: bool = False) -> list[str]:
 
     With ``failing`` those that fail the gate only.
     """
+    return [f"{m.move}: {what}: {how}" for m, what, how in _told(document) if m.fails or not failing]
+
+
+def regressions(document: Document) -> list[tuple[str, str]]:
+    """(what it is about, a line) for all that fails the gate and is no broken law: those are findings."""
+    return [
+        (what, f"{m.move}: {what}: {how}")
+        for m, what, how in _told(document)
+        if m.fails and getattr(m, "new", None) != "violated"
+    ]
+
+
+def _told(document: Document) -> list[tuple[moves.AnyMove, str, str]]:
     gate = document.gate
     if gate is None:
         return []
     laws, grades, cases = moves.moved(gate.laws), moves.moved(gate.grades), moves.moved(gate.cases)
-    told: list[tuple[moves.AnyMove, str, str]] = [
+    return [
         *((m, moves.law_name(m), moves.law_text(m)) for m in laws),
         *((m, moves.grade_name(m), moves.grade_text(m)) for m in grades),
         *((m, moves.case_name(m), moves.case_text(m)) for m in cases),
     ]
-    return [f"{m.move}: {what}: {how}" for m, what, how in told if m.fails or not failing]
 
 
 def also(law: Broken, ratio: Callable[[float | None], str] = number) -> str:
@@ -132,6 +144,14 @@ def outcome(document: Document) -> Outcome:
     if not found.decided:
         return "nothing"
     return "open" if document.having("inconclusive") else "hold"
+
+
+def answer(document: Document) -> tuple[Outcome, str]:
+    """What decides the exit code: the comparison with a baseline where there was one, else the laws."""
+    if document.gate is None:
+        return outcome(document), headline(document)
+    by_code: dict[int, Outcome] = {0: "hold", 1: "broken", 3: "nothing", 4: "broken", 5: "nothing"}
+    return by_code[document.exit_code], moves.headline(document.gate)
 
 
 def headline(document: Document) -> str:
