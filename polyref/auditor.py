@@ -27,11 +27,11 @@ from polyref.options import PROFILES as PROFILES
 from polyref.options import Options as Options
 from polyref.options import Profile as Profile
 from polyref.options import Result as Result
-from polyref.property import Context, Property, check, load_properties, objection
+from polyref.property import Context, Property, check, load_properties, objection, refuses_one_class
 from polyref.records import RETURNS_A_VALUE as RETURNS_A_VALUE
 from polyref.report import document as doc
 from polyref.report.progress import Meter, progress
-from polyref.search import Found, search
+from polyref.search import Found, breakdown, search
 from polyref.spec import Reduction
 from polyref.subject.client import Subject
 from polyref.subject.convention import PROBABILITIES, Convention, ReturnsNothing
@@ -109,11 +109,16 @@ def chosen_laws(options: Options) -> tuple[Property, ...]:
 
 
 def findings(runner: Runner, dialect: Dialect, options: Options) -> Iterator[Result]:
-    """Every law's verdict on a subject, as each is reached."""
+    """Every law's verdict on a subject, as each is reached.
+
+    A subject that raises the same error under one law after another breaks the first of them; the others are judged by
+    the cases that it answers, and are open where there are none.
+    """
     (examples, _), climbs = PROFILES[options.profile], CLIMBS[options.profile]
     formats = audited_formats(runner.convention, options)
     # A format that the subject does not compute in would show its lost digits in every law: the two that are about
     # the size of the error, which are the guided ones, say it once.
+    first: dict[str, str] = {}  # breakdowns, and the laws that met them
     computed = [f for f in formats if dialect.precision is None or f.precision <= dialect.precision] or formats
     for law in chosen_laws(options):
         reason = objection(law, runner.convention, dialect)
@@ -123,8 +128,13 @@ def findings(runner: Runner, dialect: Dialect, options: Options) -> Iterator[Res
         asked = formats if law.guided else computed
         for fmt in asked if law.formats == "each" else computed[:1]:
             context = Context(runner, dialect, fmt)
-            found = search(law, context, examples=law.examples(examples), seed=options.seed, climbs=climbs)
-            yield Result(law, fmt, found)
+            aside = [broke for broke, met_by in first.items() if met_by != law.id]
+            found = search(law, context, examples=law.examples(examples), seed=options.seed, climbs=climbs, aside=aside)
+            if found.outcome is not None and (broke := breakdown(found.outcome)):
+                first.setdefault(broke, law.id)
+            yield Result(
+                law, fmt, found, f"not decided: {found.aside}, see {first[found.aside]}" if found.aside else ""
+            )
 
 
 def recorded(
@@ -229,6 +239,9 @@ def _notes(runner: Runner, dialect: Dialect, options: Options) -> Iterator[str]:
     if dialect.known and dialect.mean is Reduction.MEAN_OVER_SAMPLES and convention.can("weight"):
         yield "Its mean divides by the number of samples, not by the sum of the weights: a convention, and no defect."
     yield defaults(convention, dialect)
+    refused = refuses_one_class(runner, audited_formats(convention, options)[0], dialect.spec)
+    if refused is not None:
+        yield f"It refuses a single class ({refused}), a convention: the laws were judged with two classes or more."
     smoothing = convention.default("smoothing")
     if isinstance(smoothing, int | float) and smoothing:
         yield f"Its label smoothing is {smoothing:g} by default; it was audited at 0."
@@ -238,9 +251,9 @@ def _notes(runner: Runner, dialect: Dialect, options: Options) -> Iterator[str]:
             f"{environment['framework']} makes zeros of subnormal results in {environment['flushes']} on this CPU, "
             "whatever the subject's code says: the tolerance allows for that."
         )
-    refused = [f.name for f in options.formats if f.name not in convention.formats]
-    if refused:
-        yield f"It does not accept {', '.join(refused)}: see what was tried."
+    left_out = [f.name for f in options.formats if f.name not in convention.formats]
+    if left_out:
+        yield f"It does not accept {', '.join(left_out)}: see what was tried."
     if convention.left:
         left = ", ".join(f"{name}={value!r}" for name, value in convention.left)
         yield f"Left at their defaults, and not tested: {left}."

@@ -366,6 +366,68 @@ def test_one_breakdown_is_one_violation():
     assert told[1].explanation == "Not decided: TypeError: no, see a."
 
 
+def refuses_one_class(logits, labels, epsilon=1.0):
+    assert logits.shape[1] > 1, "two classes at least"
+    return textbook(logits, labels, epsilon).mean()
+
+
+def shares_among_others(logits, labels, epsilon=1.0, smoothing=0.0):
+    hot = torch.full_like(logits, smoothing / (logits.shape[1] - 1)).scatter(1, labels[:, None], 1 - smoothing)
+    return -(hot * logits.log_softmax(1)).sum(1) + epsilon * (1 - (hot * logits.softmax(1)).sum(1))
+
+
+#: Some laws of each kind; the others would take long.
+SOME = ("dtype-is-kept", "gradient-sums-to-zero", "ties", "smoothing-is-a-soft-target", "classes-before-places")
+
+
+@pytest.mark.parametrize(
+    ("subject", "says", "breaks"),
+    [
+        (refuses_one_class, "AssertionError: two classes at least", set()),
+        (shares_among_others, "ZeroDivisionError", {"smoothing-is-a-soft-target"}),
+    ],
+)
+def test_a_single_class_may_be_refused(subject, says, breaks):
+    runner = LocalSubject(subject)
+    dialect, options = identify(runner), Options(profile="quick", formats=(BINARY64,), laws=SOME)
+    found = [r for r in findings(runner, dialect, options) if r.found is not None]
+    assert {r.law.id for r in found if r.found.verdict is Verdict.VIOLATED} == breaks
+    assert not [r.law.id for r in found if r.found.verdict is Verdict.INCONCLUSIVE]
+    (note,) = [n for n in audits._notes(runner, dialect, options) if "single class" in n]
+    assert note.startswith(f"It refuses a single class ({says}")
+
+
+def raises_on_three_rows(logits, labels, epsilon=1.0):
+    if len(logits) == 3:
+        raise ValueError("no three")
+    return textbook(logits, labels, epsilon)
+
+
+def test_one_error_breaks_one_law_and_the_others_are_judged_by_the_other_cases():
+    laws = ("deterministic", "dtype-is-kept", "nan-in-nan-out", "batch-permutation", "value-matches-the-reference")
+    found = {r.law.id: r.found for r in results(raises_on_three_rows, profile="quick", formats=(BINARY64,), laws=laws)}
+    (broken_one,) = (f for f in found.values() if f.verdict is Verdict.VIOLATED)
+    assert broken_one.outcome.observed == "ValueError: no three"
+    assert [f.verdict for f in found.values()].count(Verdict.HOLDS) == 4
+
+
+def always_raises_on_weights(logits, labels, epsilon=1.0, weight=None):
+    if weight is not None and logits.dtype == torch.float64:
+        raise ValueError("no weights of doubles")
+    return textbook(logits, labels, epsilon, weight)
+
+
+def test_a_law_that_met_nothing_else_is_open_and_says_where_the_error_is_told():
+    runner = LocalSubject(always_raises_on_weights)
+    laws = ("scale-of-the-weights", "weight-multiplies-the-whole-loss")
+    dialect, options = identify(runner), Options(profile="quick", formats=(BINARY64,), laws=laws)
+    told = {f.property: f for f in audits.recorded("t", findings(runner, dialect, options), dialect, options)}
+    broken_one, found = sorted(told.values(), key=lambda f: f.verdict != "violated")
+    assert broken_one.observed == "ValueError: no weights of doubles"
+    assert (found.verdict, found.examples > 0) == ("inconclusive", True)
+    assert found.explanation == f"Not decided: {broken_one.observed}, see {broken_one.property}."
+
+
 def smoothed_by_default(logits, labels, epsilon=1.0, label_smoothing=0.1):
     ce = torch.nn.functional.cross_entropy(logits.double(), labels, reduction="none", label_smoothing=label_smoothing)
     return ce + epsilon * (1 - logits.double().softmax(-1).gather(-1, labels[:, None])[:, 0])

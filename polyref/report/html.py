@@ -69,7 +69,7 @@ def write_index(entries: Sequence[Entry], path: str | os.PathLike[str]) -> None:
 
 def _context(document: Document) -> dict[str, Any]:
     formats, devices = summary.formats_of(document), summary.devices_of(document)
-    undecided, away = document.having("inconclusive"), document.having("not_applicable")
+    undecided, away = summary.undecided(document), document.having("not_applicable")
     return {
         "schema": SCHEMA,
         **_head(),

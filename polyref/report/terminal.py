@@ -35,6 +35,7 @@ from polyref.report.summary import (
     place,
     short_verdict,
     some,
+    undecided,
     worst_grades,
 )
 from polyref.report.words import count, number, visible
@@ -174,9 +175,9 @@ def _others(document: Document) -> Group:
     held = laws(document).held
     if held:
         parts.append(_listed("✓", "green", f"{count(len(held), 'law holds', 'laws hold')}:", ", ".join(held)))
-    undecided, away = document.having("inconclusive"), document.having("not_applicable")
-    if undecided:
-        parts.append(_listed("?", "yellow", "Could not be decided:", _with_reasons(undecided)))
+    open_ones, away = undecided(document), document.having("not_applicable")
+    if open_ones:
+        parts.append(_listed("?", "yellow", "Could not be decided:", _with_reasons(open_ones)))
     if away:
         parts.append(_listed("–", "dim", "Not applicable:", _with_reasons(away)))
     return Group(*parts)
