@@ -27,7 +27,7 @@ from polyref.options import PROFILES as PROFILES
 from polyref.options import Options as Options
 from polyref.options import Profile as Profile
 from polyref.options import Result as Result
-from polyref.property import Context, Property, check, load_properties, objection, refuses_one_class
+from polyref.property import Context, Property, by_chance, check, load_properties, objection, refuses_one_class
 from polyref.records import RETURNS_A_VALUE as RETURNS_A_VALUE
 from polyref.report import document as doc
 from polyref.report.progress import Meter, progress
@@ -120,6 +120,7 @@ def findings(runner: Runner, dialect: Dialect, options: Options) -> Iterator[Res
     # the size of the error, which are the guided ones, say it once.
     first: dict[str, str] = {}  # breakdowns, and the laws that met them
     computed = [f for f in formats if dialect.precision is None or f.precision <= dialect.precision] or formats
+    chance = drawn_by_chance(runner, dialect, options)
     for law in chosen_laws(options):
         reason = objection(law, runner.convention, dialect)
         if reason is not None:
@@ -127,6 +128,9 @@ def findings(runner: Runner, dialect: Dialect, options: Options) -> Iterator[Res
             continue
         asked = formats if law.guided else computed
         for fmt in asked if law.formats == "each" else computed[:1]:
+            if chance and not law.of_chance:
+                yield Result(law, fmt, Found(Verdict.INCONCLUSIVE, None, None, 0, 0.0), _CHANCE)
+                continue
             context = Context(runner, dialect, fmt)
             aside = [broke for broke, met_by in first.items() if met_by != law.id]
             found = search(law, context, examples=law.examples(examples), seed=options.seed, climbs=climbs, aside=aside)
@@ -135,6 +139,13 @@ def findings(runner: Runner, dialect: Dialect, options: Options) -> Iterator[Res
             yield Result(
                 law, fmt, found, f"not decided: {found.aside}, see {first[found.aside]}" if found.aside else ""
             )
+
+
+def drawn_by_chance(runner: Runner, dialect: Dialect, options: Options) -> bool:
+    """Whether the subject's answers are drawn by chance, so that no law that compares numbers says anything of it."""
+    with contextlib.suppress(Exhausted):
+        return by_chance(runner, audited_formats(runner.convention, options)[0], dialect.spec)
+    return False
 
 
 def recorded(
@@ -185,8 +196,9 @@ def _audited(target: str, runner: Audited, options: Options, meter: Meter, start
             meter.step(result.law.id)
         found.append(result)
     accuracy = Accuracy()
+    chance = drawn_by_chance(runner, dialect, options)
     # Accuracy is accuracy for a formula: a subject of another one is not graded.
-    graded = dialect.known and runner.convention.inputs not in PROBABILITIES and not options.laws
+    graded = dialect.known and not chance and runner.convention.inputs not in PROBABILITIES and not options.laws
     for fmt in formats if graded else ():
         meter.step(f"grading {fmt.name}")
         accuracy.measure(runner, dialect, fmt, options)
@@ -208,6 +220,7 @@ def _audited(target: str, runner: Audited, options: Options, meter: Meter, start
     )
 
 
+_CHANCE = "its answers are drawn by chance, and the same call gives another one each time"
 _ORDER = {"violated": 0, "inconclusive": 1, "holds": 2, "not_applicable": 3}
 
 
@@ -257,7 +270,12 @@ def _notes(runner: Runner, dialect: Dialect, options: Options) -> Iterator[str]:
     if convention.left:
         left = ", ".join(f"{name}={value!r}" for name, value in convention.left)
         yield f"Left at their defaults, and not tested: {left}."
-    if not dialect.known:
+    if drawn_by_chance(runner, dialect, options):
+        yield (
+            "It was not graded: its answers are drawn by chance, and only the laws that look for that or compare no "
+            "numbers were judged."
+        )
+    elif not dialect.known:
         yield "It was not graded: accuracy is accuracy for a formula of the PolyLoss family."
     elif convention.inputs in PROBABILITIES:
         yield (

@@ -161,6 +161,8 @@ class Property:
         self_scaled: whether the tolerance comes from the subject's own answers, and so fits any formula.
         limit: the most examples that it ever gets, where each one is expensive (a compilation, say); None for no limit.
         guided: whether the size of the error is worth climbing after: see :mod:`polyref.climb`.
+        of_chance: whether it says something about a subject whose answers are drawn by chance, as it compares no
+            numbers, or looks for just that.
     """
 
     id: str
@@ -178,6 +180,7 @@ class Property:
     effort: int = 1
     limit: int | None = None
     guided: bool = False
+    of_chance: bool = False
 
     def examples(self, usual: int) -> int:
         """How many examples it gets where others get the usual number."""
@@ -193,6 +196,7 @@ def check(law: Property, case: Case, context: Context) -> Outcome:
     Raises:
         LawFailed: if the law itself raises.
     """
+    context.runner.afresh()
     try:
         outcome = law.check(case, context)
     except Broke as broke:
@@ -235,6 +239,24 @@ def refuses_one_class(runner: Runner, fmt: Format, spec: Spec) -> str | None:
         return None
     one, two = (runner.observe(Case(spec, fmt, ((0.0,) * n,), (0,)), gradient=False) for n in (1, 2))
     return one.error if raises(one) and two.ok else None
+
+
+def by_chance(runner: Runner, fmt: Format, spec: Spec) -> bool:
+    """Whether a subject that is asked the same twice gives another answer, as one does that draws random numbers.
+
+    Args:
+        runner: the subject.
+        fmt: a format that it takes.
+        spec: of a call that it takes.
+    """
+    convention = runner.convention
+    classes = convention.classes or 4
+    # So many different logits that a mask which spares most of them is seen.
+    rows = tuple(tuple((3 * i + 5 * k) % 16 / 8 for k in range(classes)) for i in range(8))
+    case = Case(spec, fmt, rows, tuple(i % classes for i in range(8)))
+    runner.afresh()
+    seen = [runner.observe(case, gradient=convention.differentiable) for _ in range(2)]
+    return all(s.ok for s in seen) and repr(seen[0].numbers) != repr(seen[1].numbers)
 
 
 def objection(law: Property, convention: Convention, dialect: Dialect) -> str | None:

@@ -30,8 +30,10 @@ from polyref.case import Case
 from polyref.errors import UsageError
 from polyref.formats import BFLOAT16, BINARY16, BINARY32, BINARY64
 from polyref.gallery import ENTRIES, entry
+from polyref.property import Context, check
 from polyref.report import document as doc
 from polyref.spec import Spec
+from polyref.subject.chance import SeededSubject
 from polyref.subject.identify import identify
 from polyref.subject.local import LocalSubject
 from polyref.subject.overrides import Forms
@@ -426,6 +428,32 @@ def test_a_law_that_met_nothing_else_is_open_and_says_where_the_error_is_told():
     assert broken_one.observed == "ValueError: no weights of doubles"
     assert (found.verdict, found.examples > 0) == ("inconclusive", True)
     assert found.explanation == f"Not decided: {broken_one.observed}, see {broken_one.property}."
+
+
+def with_dropout(logits, labels, epsilon=1.0):
+    return textbook(torch.nn.functional.dropout(logits, 0.1), labels, epsilon).mean()
+
+
+def test_chance_is_one_finding():
+    runner = SeededSubject(with_dropout)
+    dialect, options = identify(runner), Options(profile="quick", formats=(BINARY32,))
+    told = [f for f in audits.recorded("t", findings(runner, dialect, options), dialect, options)]
+    assert [f.property for f in told if f.verdict == "violated"] == ["deterministic"]
+    open_ones = {f.property: f.explanation for f in told if f.verdict == "inconclusive"}
+    assert "value-matches-the-reference" in open_ones
+    assert len(open_ones) > 20
+    assert set(open_ones.values()) == {
+        "Its answers are drawn by chance, and the same call gives another one each time."
+    }
+    assert any("drawn by chance" in n for n in audits._notes(runner, dialect, options))
+
+
+def test_a_law_is_asked_as_if_nothing_had_been_before():
+    runner = SeededSubject(with_dropout)
+    case = Case(Spec(), BINARY32, ((1.0, 2.0, 3.0, 4.0),) * 8, (0,) * 8)
+    law = next(law for law in ALL if law.id == "value-matches-the-reference")
+    outcomes = [check(law, case, Context(runner, identify(runner), BINARY32)) for _ in range(2)]
+    assert outcomes[0] == outcomes[1]
 
 
 def smoothed_by_default(logits, labels, epsilon=1.0, label_smoothing=0.1):

@@ -132,6 +132,7 @@ class Subject:
         self.restarts = 0
         self.deaths: list[Death] = []
         self.changed: tuple[str, ...] = ()
+        self._afresh = False
         self._deadline = time.monotonic() + limits.total_seconds
         self.source = Source()
         self._request = {
@@ -205,6 +206,10 @@ class Subject:
         """
         return self._observed([case], gradient=gradient, twice=twice, manner=manner)[0]
 
+    def afresh(self) -> None:
+        """Forget what was asked last: the next case draws the random numbers that it draws when it is asked first."""
+        self._afresh = True
+
     def observe_all(self, cases: Iterable[Case], *, gradient: bool = True, twice: bool = False) -> list[Observation]:
         """Run cases, one observation for each, in order; the child never waits for the parent between them.
 
@@ -230,7 +235,9 @@ class Subject:
             try:
                 child = self._running()
                 while sent < min(len(cases), len(done) + _WINDOW):
-                    child.send(wire.encode({"case": wire.pack_case(cases[sent]), **asked}))
+                    afresh = {"afresh": True} if self._afresh else {}
+                    child.send(wire.encode({"case": wire.pack_case(cases[sent]), **asked, **afresh}))
+                    self._afresh = False
                     sent += 1
                 # Answers come in order, so the first one missing is that of the case in flight.
                 seen = _observation(child, self._at_most(self.limits.seconds_per_case))

@@ -90,6 +90,9 @@ class LocalSubject:
             self.convention.require(case)
         return [self.observe(case, gradient=gradient, twice=twice) for case in cases]
 
+    def afresh(self) -> None:
+        """Nothing: chance is left to itself here."""
+
     def environment(self) -> dict[str, str]:
         """Versions and machine properties of this process, as text."""
         return environment(self._device, self.convention.framework)

@@ -76,6 +76,9 @@ class Runner(Protocol):
             Exhausted: if a limit of the whole audit is reached; it has the observations until then.
         """
 
+    def afresh(self) -> None:
+        """Forget what was asked last: the next case draws the random numbers that it draws when it is asked first."""
+
     def environment(self) -> dict[str, str]:
         """Versions and machine properties of the process that runs it, as text."""
 

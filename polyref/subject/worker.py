@@ -113,6 +113,8 @@ def serve(pipes: Pipes) -> None:
         request = wire.decode(line)
         case = wire.unpack_case(request["case"])
         manner = Manner.from_json(request["manner"]) if "manner" in request else PLAIN
+        if "afresh" in request:
+            runner.afresh()
         try:
             observation = runner.observe(case, gradient=request["gradient"], twice=request["twice"], manner=manner)
         except Exception:  # of polyref's own making: those of the subject are in the observation

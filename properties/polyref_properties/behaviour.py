@@ -112,6 +112,7 @@ DETERMINISTIC = Property(
     check=_deterministic,
     mutants=("noise-added", "epsilon-jittered"),
     self_scaled=True,
+    of_chance=True,
 )
 
 
@@ -217,6 +218,7 @@ DTYPE = Property(
     check=_kept,
     mutants=("result-in-binary32", "half-in-binary64"),
     self_scaled=True,
+    of_chance=True,
 )
 
 

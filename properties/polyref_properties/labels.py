@@ -265,6 +265,7 @@ OUT_OF_RANGE = Property(
     strategy=_few,
     check=_out_of_range,
     mutants=("label-clamped", "label-wrapped", "label-from-the-end", "label-out-of-range-ignored"),
+    of_chance=True,
 )
 
 

@@ -216,6 +216,7 @@ UNKNOWN = Property(
     strategy=_simple,
     check=_unknown,
     mutants=("unknown-reduction-is-mean", "unknown-reduction-is-none"),
+    of_chance=True,
 )
 
 LAWS = (AGREE, ONE_ROW, NO_ROWS, UNKNOWN)

@@ -266,6 +266,7 @@ NAN = Property(
     check=_nan,
     mutants=("nan-to-num", "batch-maximum-subtracted"),
     self_scaled=True,
+    of_chance=True,
 )
 
 
@@ -307,6 +308,7 @@ INFINITE = Property(
     check=_infinite,
     mutants=("nan-to-num", "logits-clamped"),
     self_scaled=True,
+    of_chance=True,
 )
 
 LAWS = (LARGEST, TIES, IMPOSSIBLE, SMALL_GAMMA, NAN, INFINITE)
