@@ -437,7 +437,7 @@ def with_dropout(logits, labels, epsilon=1.0):
 def test_chance_is_one_finding():
     runner = SeededSubject(with_dropout)
     dialect, options = identify(runner), Options(profile="quick", formats=(BINARY32,))
-    told = [f for f in audits.recorded("t", findings(runner, dialect, options), dialect, options)]
+    told = audits.recorded("t", findings(runner, dialect, options), dialect, options)
     assert [f.property for f in told if f.verdict == "violated"] == ["deterministic"]
     open_ones = {f.property: f.explanation for f in told if f.verdict == "inconclusive"}
     assert "value-matches-the-reference" in open_ones
@@ -450,9 +450,10 @@ def test_chance_is_one_finding():
 
 def test_a_law_is_asked_as_if_nothing_had_been_before():
     runner = SeededSubject(with_dropout)
-    case = Case(Spec(), BINARY32, ((1.0, 2.0, 3.0, 4.0),) * 8, (0,) * 8)
+    dialect = identify(runner)
+    case = Case(dialect.spec, BINARY32, ((1.0, 2.0, 3.0, 4.0),) * 8, (0,) * 8)
     law = next(law for law in ALL if law.id == "value-matches-the-reference")
-    outcomes = [check(law, case, Context(runner, identify(runner), BINARY32)) for _ in range(2)]
+    outcomes = [check(law, case, Context(runner, dialect, BINARY32)) for _ in range(2)]
     assert outcomes[0] == outcomes[1]
 
 

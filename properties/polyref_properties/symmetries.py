@@ -16,7 +16,7 @@ from polyref.spec import Link, Reduction, Weighting
 from polyref.subject.convention import Convention
 from polyref.subject.dialect import Dialect
 from polyref.verdict import Outcome, Truth, Verdict
-from polyref_properties.checks import Place, agree, asked, over, rational, total, total_tolerance, worse
+from polyref_properties.checks import UNDECIDED, Place, agree, asked, over, rational, total, total_tolerance, worse
 from polyref_properties.conditions import all_of, always, needs_softmax, needs_unreduced
 from polyref_properties.strategies import BENIGN, cases, shifted_pairs, single
 
@@ -26,9 +26,17 @@ from polyref_properties.strategies import BENIGN, cases, shifted_pairs, single
 def _shift(case: Case, context: Context) -> Outcome:
     here, there = single(case, 0), single(case, 1)
     constant = there.logits[0][0] - here.logits[0][0]
-    tolerance = total_tolerance(context.truth(here)) + total_tolerance(context.truth(there))
+    truths = [context.truth(half) for half in (here, there)]
+    if any(truth.balls.value is None for truth in truths):
+        return UNDECIDED  # a mean with nothing to divide by
+    tolerance = sum(map(total_tolerance, truths))
+    values = [context.observe(half).value or () for half in (here, there)]
     try:
-        before, after = total(context.observe(here).value or ()), total(context.observe(there).value or ())
+        before = total(values[0])
+    except OverflowError:
+        return UNDECIDED  # no number without the shift either: another law's matter
+    try:
+        after = total(values[1])
     except OverflowError:
         return Outcome(
             Verdict.VIOLATED, float("inf"), "finite losses", "an infinity or a NaN", "The shifted logits overflow."

@@ -92,6 +92,15 @@ def test_without_class_weights_the_laws_of_weights_say_nothing():
     assert "built in" in LAWS["class-permutation"].applies(convention, built_in)
 
 
+def test_a_loss_that_is_no_number_without_a_shift_is_not_accused_of_overflow():
+    def zero_over_zero(self, logits, labels):
+        return Textbook.forward(self, logits, labels) * math.nan
+
+    pair = Case(PLAIN, BINARY64, ((0.0, 0.0), (1024.0, 1024.0)), (0, 0))
+    assert verdict("shift-invariance", pair, variant(forward=zero_over_zero)) is Verdict.INCONCLUSIVE
+    assert verdict("shift-invariance", pair) is Verdict.HOLDS
+
+
 #: Published code, and the laws of these themes that it breaks: its weights are on one part only, and so on.
 _WEIGHTS = {"weight-multiplies-the-whole-loss", "zero-weight-row-is-zero", "scale-of-the-weights"}
 PUBLISHED = [
