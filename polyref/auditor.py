@@ -29,6 +29,7 @@ from polyref.options import Profile as Profile
 from polyref.options import Result as Result
 from polyref.property import Context, Property, by_chance, check, load_properties, objection, refuses_one_class
 from polyref.records import RETURNS_A_VALUE as RETURNS_A_VALUE
+from polyref.remedies import worded
 from polyref.report import document as doc
 from polyref.report.progress import Meter, progress
 from polyref.search import Found, breakdown, search
@@ -121,7 +122,7 @@ def findings(runner: Runner, dialect: Dialect, options: Options) -> Iterator[Res
     first: dict[str, str] = {}  # breakdowns, and the laws that met them
     computed = [f for f in formats if dialect.precision is None or f.precision <= dialect.precision] or formats
     chance = drawn_by_chance(runner, dialect, options)
-    for law in chosen_laws(options):
+    for law in (worded(law, runner.convention.framework) for law in chosen_laws(options)):
         reason = objection(law, runner.convention, dialect)
         if reason is not None:
             yield Result(law, formats[0], None, reason)

@@ -18,12 +18,13 @@ import msgspec
 from polyref.case import Case
 from polyref.formats import Format, named
 from polyref.options import Options, Result
-from polyref.property import A_LOSS, Property
+from polyref.property import A_LOSS
+from polyref.remedies import remedy
 from polyref.report import document as doc
 from polyref.report.words import count
 from polyref.subject.convention import Attempt, Convention, ReturnsNothing
 from polyref.subject.course import growth
-from polyref.subject.dialect import WHOLE_LOSS_REMEDY, Dialect
+from polyref.subject.dialect import Dialect
 from polyref.subject.load import Source
 from polyref.subject.manner import PLAIN
 from polyref.subject.observation import Observation
@@ -74,7 +75,7 @@ def finding(target: str, result: Result, dialect: Dialect, options: Options) -> 
         **common,
         verdict="violated" if violated else "holds",
         explanation=found.outcome.explanation,
-        remedy=_remedy(law, found.outcome, dialect) if violated else "",
+        remedy=remedy(law, found.outcome, dialect) if violated else "",
         format=result.format.name,
         case=found.case.to_json(),
         case_text=describe(found.case),
@@ -83,17 +84,6 @@ def finding(target: str, result: Result, dialect: Dialect, options: Options) -> 
         ratio=found.outcome.ratio,
         examples=found.examples,
         reproduce=_reproduce(target, law.id, found.case, options),
-    )
-
-
-def _remedy(law: Property, outcome: Outcome, dialect: Dialect) -> str:
-    if outcome.remedy:
-        return outcome.remedy
-    # A law's own remedy supposes that the rest of the formula is right.
-    return (
-        law.remedy
-        if dialect.known or law.self_scaled or law.theme == "behaviour"
-        else dialect.remedy or WHOLE_LOSS_REMEDY
     )
 
 

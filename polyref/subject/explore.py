@@ -17,6 +17,7 @@ from polyref.case import Case
 from polyref.formats import BFLOAT16, BINARY16, BINARY32, BINARY64
 from polyref.spec import Reduction
 from polyref.subject.convention import PARAMETERS, Convention, Parameter, Where
+from polyref.subject.frameworks.detect import finished_by
 from polyref.subject.names import SYNONYMS
 from polyref.subject.plausible import guess_about_inputs
 from polyref.subject.signature import (
@@ -54,16 +55,19 @@ def explored(trials: Trials, found: Found, case: Case) -> Convention:
         convention,
         formats=formats_of(trials, convention, case),
         left=tuple(_left(convention, signatures)),
-        notes=tuple(_notes(convention, found, guess)),
+        notes=tuple(_notes(trials.subject, convention, found, guess)),
+        finished_by=finished_by(trials.subject),
     )
 
 
-def _notes(convention: Convention, found: Found, guess: str | None) -> Iterator[str]:
+def _notes(subject: Any, convention: Convention, found: Found, guess: str | None) -> Iterator[str]:
     if not found.sensible:
         yield (
             "No way of calling it that was tried makes little of certain right predictions and much of certain wrong "
             "ones; the first one that goes through was taken."
         )
+    if (base := finished_by(subject)) is not None:
+        yield f"Its base class, {base}, casts and reduces what it computes: no law judges that."
     if convention.negated:
         yield (
             "It returns the loss with its sign turned, to be maximised: a convention. It was judged with the sign "

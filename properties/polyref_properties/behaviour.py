@@ -18,7 +18,7 @@ from polyref.subject.manner import Manner, Mode
 from polyref.subject.observation import Observation
 from polyref.verdict import Outcome, Truth
 from polyref_properties.checks import UNDECIDED, answer, compare_values, same_numbers
-from polyref_properties.conditions import all_of, always, needs_torch
+from polyref_properties.conditions import all_of, always, needs_own_result, needs_torch
 from polyref_properties.strategies import BENIGN, cases
 
 
@@ -213,7 +213,7 @@ DTYPE = Property(
     formula="f(z, y).dtype = z.dtype",
     citation="Convention of torch.nn losses",
     remedy="Convert the result back with .to(logits.dtype), and make new tensors by new_zeros or zeros_like.",
-    applies=always,
+    applies=needs_own_result,
     strategy=_eighths,
     check=_kept,
     mutants=("result-in-binary32", "half-in-binary64"),

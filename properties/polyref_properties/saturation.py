@@ -151,7 +151,7 @@ IMPOSSIBLE = Property(
     statement="A class with the logit minus infinity is impossible: loss and gradient of another one are finite.",
     formula="z_k = -inf: p_k = 0, dl/dz_k = 0",
     citation="Definition of softmax; masked_fill(mask, -inf) is the usual way to leave classes out",
-    remedy="Pick the target's log-probability with gather or torch.where: 0 * -inf, of a one-hot product, is NaN.",
+    remedy="Take logarithms from log_softmax in the dtype of the logits, and clamp neither logits nor probabilities.",
     applies=needs_softmax,
     strategy=_with_impossible,
     check=_impossible,

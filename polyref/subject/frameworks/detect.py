@@ -15,6 +15,17 @@ from polyref.subject.frameworks import NAMES
 _PACKAGES = {"jaxlib": "jax"} | {name: name for name in NAMES}
 
 
+#: The losses of Keras 3: each is cast to keras.config.floatx(), and no rows are reduced to an array of none.
+_KERAS = "keras.src.losses.loss"
+
+
+def finished_by(subject: Any) -> str | None:
+    """The class of a framework that makes the result of what the subject computes, if it inherits from one."""
+    mro = type.mro(subject) if isinstance(subject, type) else type.mro(type(subject))
+    calling = next((c for c in mro if "__call__" in vars(c)), None)
+    return "keras.losses.Loss" if calling is not None and calling.__module__ == _KERAS else None
+
+
 def candidates(subject: Any) -> Iterator[str]:
     """Names of frameworks to try, the most likely first; torch if the code names none."""
     named = _named(subject)
