@@ -19,6 +19,7 @@ from polyref.report import document as doc
 from polyref.report import files, html, outputs, terminal
 from polyref.report.progress import progress
 from polyref.report.screen import Screen
+from polyref.report.words import visible
 
 #: File systems take no more than 255 bytes, with what comes after it.
 _LONGEST_NAME = 60
@@ -161,7 +162,7 @@ def run(targets: Sequence[str], options: Options, *, jobs: int, folders: Mapping
     console = Screen()
     for result in results:
         if isinstance(result, Failure):
-            print(f"polyref: {result.message}", file=sys.stderr)
+            print(f"polyref: {visible(result.message, lines=True, whole=True)}", file=sys.stderr)
         else:
             terminal.render(result, console)
     if len(done) > 1:

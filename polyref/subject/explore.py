@@ -18,6 +18,7 @@ from polyref.formats import BFLOAT16, BINARY16, BINARY32, BINARY64
 from polyref.spec import Reduction
 from polyref.subject.convention import PARAMETERS, Convention, Parameter, Where
 from polyref.subject.frameworks.detect import finished_by
+from polyref.subject.lookup import attribute
 from polyref.subject.names import SYNONYMS
 from polyref.subject.plausible import guess_about_inputs
 from polyref.subject.signature import (
@@ -155,7 +156,7 @@ def _with_attribute(trials: Trials, convention: Convention, case: Case) -> Conve
         return convention
     made = trials.make(convention, case)
     for name in (n for n in dir(made) if n.lower() in SYNONYMS["epsilon"]):
-        held = getattr(made, name)
+        held = attribute(made, name)
         value = held.tolist() if isinstance(held, torch.Tensor) and held.numel() == 1 else held
         value = value[0] if isinstance(value, list) else value
         if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) <= 1e-3:

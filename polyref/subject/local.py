@@ -15,6 +15,7 @@ from polyref.subject.call import Caller, torch_dtype
 from polyref.subject.convention import Convention
 from polyref.subject.frameworks import framework as adapter
 from polyref.subject.load import Source, source_of
+from polyref.subject.lookup import attribute
 from polyref.subject.manner import PLAIN, Manner
 from polyref.subject.observation import Observation
 from polyref.subject.overrides import FOUND_OUT, Forms
@@ -121,5 +122,5 @@ def environment(device: str = "cpu", framework: str = "torch") -> dict[str, str]
 
 
 def _name_of(subject: Any) -> str:
-    name = getattr(subject, "__name__", None)
+    name = attribute(subject, "__name__")
     return name if isinstance(name, str) else type(subject).__name__
