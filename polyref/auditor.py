@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from functools import partial
 
 import msgspec
 
@@ -19,7 +20,7 @@ from polyref.accuracy import Accuracy
 from polyref.case import Case
 from polyref.choice import chosen
 from polyref.compare import compare_with
-from polyref.errors import NothingMeasured, UsageError
+from polyref.errors import NothingMeasured, PolyrefError, UsageError
 from polyref.formats import Format, named
 from polyref.options import AUDITED as AUDITED
 from polyref.options import CLIMBS
@@ -153,9 +154,18 @@ def recorded(
     target: str, results: Iterable[Result], dialect: Dialect, options: Options, deaths: Sequence[Death] = ()
 ) -> list[doc.Finding]:
     """The results as findings, after what ended a process, with what they say about each other."""
-    ended = records.deaths(target, deaths, options)
+    ended = records.deaths(target, deaths, options, partial(_ends_alone, target, options))
     made = records.one_breakdown([*ended, *(records.finding(target, r, dialect, options) for r in results)])
     return [records.with_kind(f, made) for f in made]
+
+
+def _ends_alone(target: str, options: Options, death: Death) -> bool | None:
+    """Whether the case of a death ends a fresh process, as the command that reproduces it would show."""
+    try:
+        with opened(target, options) as fresh:
+            return tried(None, death.case, fresh, lambda: identify(fresh)).verdict is Verdict.VIOLATED
+    except PolyrefError:
+        return None
 
 
 def audited_formats(convention: Convention, options: Options) -> tuple[Format, ...]:
@@ -167,7 +177,9 @@ def audited_formats(convention: Convention, options: Options) -> tuple[Format, .
     chosen = tuple(f for f in map(named, convention.formats) if f in options.formats)
     if not chosen:
         asked, accepted = (", ".join(f.name for f in options.formats)), ", ".join(convention.formats)
-        raise UsageError(f"{convention.name} accepts none of {asked}: it takes {accepted or 'no format'}")
+        tried = convention.attempts[-1].outcome if convention.attempts and not accepted else ""
+        why = f" ({tried})" if tried else ""
+        raise UsageError(f"{convention.name} accepts none of {asked}: it takes {accepted or 'no format'}{why}")
     return chosen
 
 
@@ -183,7 +195,13 @@ def _audited(target: str, runner: Audited, options: Options, meter: Meter, start
         if not runner.deaths:
             raise NothingMeasured(reason) from None
         return records.never_identified(
-            target, runner, reason, options, started=started, seconds=time.monotonic() - clock
+            target,
+            runner,
+            reason,
+            options,
+            started=started,
+            seconds=time.monotonic() - clock,
+            alone=partial(_ends_alone, target, options),
         )
     notes = [*dialect.notes]
     with contextlib.suppress(Exhausted):  # said below

@@ -36,7 +36,9 @@ from polyref.spec import Spec
 from polyref.subject.chance import SeededSubject
 from polyref.subject.identify import identify
 from polyref.subject.local import LocalSubject
+from polyref.subject.manner import PLAIN, Manner
 from polyref.subject.overrides import Forms
+from polyref.subject.runner import Death
 from polyref.verdict import Verdict
 from polyref_properties import ALL
 from polyref_properties.mutants import textbook
@@ -455,6 +457,32 @@ def test_a_law_is_asked_as_if_nothing_had_been_before():
     law = next(law for law in ALL if law.id == "value-matches-the-reference")
     outcomes = [check(law, case, Context(runner, dialect, BINARY32)) for _ in range(2)]
     assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize(
+    ("ends", "says"),
+    [
+        (
+            False,
+            "2 calls ended the process, signal SIGSEGV (2 of the 3 that did). It came after 50 calls in that process",
+        ),
+        (True, "2 calls ended the process, signal SIGSEGV (2 of the 3 that did)."),
+    ],
+)
+def test_what_ends_a_process_says_whether_the_case_alone_does(ends, says):
+    case = Case(Spec(), BINARY32, ((0.0, 1.0),), (0,))
+    met = [Death(case, PLAIN, "signal SIGSEGV", calls=50), Death(case, PLAIN, "signal SIGSEGV", calls=70)]
+    met.append(Death(case, Manner(empty=True), "timeout"))
+    (found,) = records.deaths("a.py:b", met, Options(), lambda _: ends)
+    assert found.explanation.startswith(says)
+    assert ("alone the case does not end one" in found.explanation) is not ends
+
+
+def test_an_object_in_hand_has_a_name_that_python_can_read():
+    case = Case(Spec(), BINARY64, ((0.0, 1.0),), (0,))
+    for caption in ("<lambda>", "Poly1(…)"):
+        assert records._reproduce(caption, ALL[0].id, case, Options()).startswith("polyref.check(subject, ")
+    assert records._reproduce("theirs", ALL[0].id, case, Options()).startswith("polyref.check(theirs, ")
 
 
 def smoothed_by_default(logits, labels, epsilon=1.0, label_smoothing=0.1):

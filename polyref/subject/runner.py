@@ -37,12 +37,14 @@ class Death:
         manner: how it was handed over.
         killed: as :attr:`Observation.killed`.
         words: the telling line of what the process wrote last, if there is one.
+        calls: the cases that the process had answered before.
     """
 
     case: Case
     manner: Manner
     killed: str
     words: str = ""
+    calls: int = 0
 
 
 class Runner(Protocol):

@@ -84,6 +84,18 @@ def test_a_base_class_of_keras_casts_and_reduces_for_its_losses():
     assert any("keras.losses.Loss" in note for note in runner.convention.notes)
 
 
+@pytest.mark.parametrize("name", ["tensorflow", "jax"])
+def test_what_importing_a_framework_changes_is_not_told_of_its_subject(name, tmp_path):
+    needs(name)
+    file = tmp_path / "theirs.py"
+    file.write_text(
+        f"import os\nimport {name}\nos.environ['THEIRS'] = '1'\n"
+        "def loss(logits, labels):\n    return logits[0, 0] * 0\n"
+    )
+    with Subject.open(f"{file}:loss", framework=name) as subject:
+        assert subject.changed == ("the environment variable THEIRS",)
+
+
 def judged(runner, law: str, fmt=BINARY32, examples=12) -> Verdict:
     context = Context(runner, identify(runner), fmt)
     return search(LAWS[law], context, examples=examples).verdict
