@@ -46,7 +46,8 @@ def _untouched(case: Case, context: Context) -> Outcome:
         float("inf") if complaints else 0.0,
         "inputs as they were, and the same result twice",
         text,
-        f"{text[:1].upper()}{text[1:]}: the loss keeps state between calls, or changes what is not its own.",
+        f"{text[:1].upper()}{text[1:]}: the loss keeps state between calls, draws by chance, or changes what is not "
+        "its own.",
     )
 
 
@@ -69,6 +70,7 @@ UNTOUCHED = Property(
         "epsilon-after-the-first-call",
         "nothing-for-a-batch-of-three",
     ),
+    of_chance=True,
 )
 
 
