@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from functools import partial
 
 import msgspec
 
@@ -19,7 +20,7 @@ from polyref.accuracy import Accuracy
 from polyref.case import Case
 from polyref.choice import chosen
 from polyref.compare import compare_with
-from polyref.errors import NothingMeasured, UsageError
+from polyref.errors import NothingMeasured, PolyrefError, UsageError
 from polyref.formats import Format, named
 from polyref.options import AUDITED as AUDITED
 from polyref.options import CLIMBS
@@ -27,11 +28,12 @@ from polyref.options import PROFILES as PROFILES
 from polyref.options import Options as Options
 from polyref.options import Profile as Profile
 from polyref.options import Result as Result
-from polyref.property import Context, Property, check, load_properties, objection
+from polyref.property import Context, Property, by_chance, check, load_properties, objection, refuses_one_class
 from polyref.records import RETURNS_A_VALUE as RETURNS_A_VALUE
+from polyref.remedies import worded
 from polyref.report import document as doc
 from polyref.report.progress import Meter, progress
-from polyref.search import Found, search
+from polyref.search import Found, breakdown, search
 from polyref.spec import Reduction
 from polyref.subject.client import Subject
 from polyref.subject.convention import PROBABILITIES, Convention, ReturnsNothing
@@ -109,31 +111,61 @@ def chosen_laws(options: Options) -> tuple[Property, ...]:
 
 
 def findings(runner: Runner, dialect: Dialect, options: Options) -> Iterator[Result]:
-    """Every law's verdict on a subject, as each is reached."""
+    """Every law's verdict on a subject, as each is reached.
+
+    A subject that raises the same error under one law after another breaks the first of them; the others are judged by
+    the cases that it answers, and are open where there are none.
+    """
     (examples, _), climbs = PROFILES[options.profile], CLIMBS[options.profile]
     formats = audited_formats(runner.convention, options)
     # A format that the subject does not compute in would show its lost digits in every law: the two that are about
     # the size of the error, which are the guided ones, say it once.
+    first: dict[str, str] = {}  # breakdowns, and the laws that met them
     computed = [f for f in formats if dialect.precision is None or f.precision <= dialect.precision] or formats
-    for law in chosen_laws(options):
+    chance = drawn_by_chance(runner, dialect, options)
+    for law in (worded(law, runner.convention.framework) for law in chosen_laws(options)):
         reason = objection(law, runner.convention, dialect)
         if reason is not None:
             yield Result(law, formats[0], None, reason)
             continue
         asked = formats if law.guided else computed
         for fmt in asked if law.formats == "each" else computed[:1]:
+            if chance and not law.of_chance:
+                yield Result(law, fmt, Found(Verdict.INCONCLUSIVE, None, None, 0, 0.0), _CHANCE)
+                continue
             context = Context(runner, dialect, fmt)
-            found = search(law, context, examples=law.examples(examples), seed=options.seed, climbs=climbs)
-            yield Result(law, fmt, found)
+            aside = [broke for broke, met_by in first.items() if met_by != law.id]
+            found = search(law, context, examples=law.examples(examples), seed=options.seed, climbs=climbs, aside=aside)
+            if found.outcome is not None and (broke := breakdown(found.outcome)):
+                first.setdefault(broke, law.id)
+            yield Result(
+                law, fmt, found, f"not decided: {found.aside}, see {first[found.aside]}" if found.aside else ""
+            )
+
+
+def drawn_by_chance(runner: Runner, dialect: Dialect, options: Options) -> bool:
+    """Whether the subject's answers are drawn by chance, so that no law that compares numbers says anything of it."""
+    with contextlib.suppress(Exhausted):
+        return by_chance(runner, audited_formats(runner.convention, options)[0], dialect.spec)
+    return False
 
 
 def recorded(
     target: str, results: Iterable[Result], dialect: Dialect, options: Options, deaths: Sequence[Death] = ()
 ) -> list[doc.Finding]:
     """The results as findings, after what ended a process, with what they say about each other."""
-    ended = records.deaths(target, deaths, options)
+    ended = records.deaths(target, deaths, options, partial(_ends_alone, target, options))
     made = records.one_breakdown([*ended, *(records.finding(target, r, dialect, options) for r in results)])
     return [records.with_kind(f, made) for f in made]
+
+
+def _ends_alone(target: str, options: Options, death: Death) -> bool | None:
+    """Whether the case of a death ends a fresh process, as the command that reproduces it would show."""
+    try:
+        with opened(target, options) as fresh:
+            return tried(None, death.case, fresh, lambda: identify(fresh)).verdict is Verdict.VIOLATED
+    except PolyrefError:
+        return None
 
 
 def audited_formats(convention: Convention, options: Options) -> tuple[Format, ...]:
@@ -145,7 +177,9 @@ def audited_formats(convention: Convention, options: Options) -> tuple[Format, .
     chosen = tuple(f for f in map(named, convention.formats) if f in options.formats)
     if not chosen:
         asked, accepted = (", ".join(f.name for f in options.formats)), ", ".join(convention.formats)
-        raise UsageError(f"{convention.name} accepts none of {asked}: it takes {accepted or 'no format'}")
+        tried = convention.attempts[-1].outcome if convention.attempts and not accepted else ""
+        why = f" ({tried})" if tried else ""
+        raise UsageError(f"{convention.name} accepts none of {asked}: it takes {accepted or 'no format'}{why}")
     return chosen
 
 
@@ -161,7 +195,13 @@ def _audited(target: str, runner: Audited, options: Options, meter: Meter, start
         if not runner.deaths:
             raise NothingMeasured(reason) from None
         return records.never_identified(
-            target, runner, reason, options, started=started, seconds=time.monotonic() - clock
+            target,
+            runner,
+            reason,
+            options,
+            started=started,
+            seconds=time.monotonic() - clock,
+            alone=partial(_ends_alone, target, options),
         )
     notes = [*dialect.notes]
     with contextlib.suppress(Exhausted):  # said below
@@ -175,8 +215,9 @@ def _audited(target: str, runner: Audited, options: Options, meter: Meter, start
             meter.step(result.law.id)
         found.append(result)
     accuracy = Accuracy()
+    chance = drawn_by_chance(runner, dialect, options)
     # Accuracy is accuracy for a formula: a subject of another one is not graded.
-    graded = dialect.known and runner.convention.inputs not in PROBABILITIES and not options.laws
+    graded = dialect.known and not chance and runner.convention.inputs not in PROBABILITIES and not options.laws
     for fmt in formats if graded else ():
         meter.step(f"grading {fmt.name}")
         accuracy.measure(runner, dialect, fmt, options)
@@ -198,6 +239,7 @@ def _audited(target: str, runner: Audited, options: Options, meter: Meter, start
     )
 
 
+_CHANCE = "its answers are drawn by chance, and the same call gives another one each time"
 _ORDER = {"violated": 0, "inconclusive": 1, "holds": 2, "not_applicable": 3}
 
 
@@ -229,6 +271,9 @@ def _notes(runner: Runner, dialect: Dialect, options: Options) -> Iterator[str]:
     if dialect.known and dialect.mean is Reduction.MEAN_OVER_SAMPLES and convention.can("weight"):
         yield "Its mean divides by the number of samples, not by the sum of the weights: a convention, and no defect."
     yield defaults(convention, dialect)
+    refused = refuses_one_class(runner, audited_formats(convention, options)[0], dialect.spec)
+    if refused is not None:
+        yield f"It refuses a single class ({refused}), a convention: the laws were judged with two classes or more."
     smoothing = convention.default("smoothing")
     if isinstance(smoothing, int | float) and smoothing:
         yield f"Its label smoothing is {smoothing:g} by default; it was audited at 0."
@@ -238,13 +283,18 @@ def _notes(runner: Runner, dialect: Dialect, options: Options) -> Iterator[str]:
             f"{environment['framework']} makes zeros of subnormal results in {environment['flushes']} on this CPU, "
             "whatever the subject's code says: the tolerance allows for that."
         )
-    refused = [f.name for f in options.formats if f.name not in convention.formats]
-    if refused:
-        yield f"It does not accept {', '.join(refused)}: see what was tried."
+    left_out = [f.name for f in options.formats if f.name not in convention.formats]
+    if left_out:
+        yield f"It does not accept {', '.join(left_out)}: see what was tried."
     if convention.left:
         left = ", ".join(f"{name}={value!r}" for name, value in convention.left)
         yield f"Left at their defaults, and not tested: {left}."
-    if not dialect.known:
+    if drawn_by_chance(runner, dialect, options):
+        yield (
+            "It was not graded: its answers are drawn by chance, and only the laws that look for that or compare no "
+            "numbers were judged."
+        )
+    elif not dialect.known:
         yield "It was not graded: accuracy is accuracy for a formula of the PolyLoss family."
     elif convention.inputs in PROBABILITIES:
         yield (

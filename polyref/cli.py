@@ -18,6 +18,7 @@ from polyref.cli_compare import compare
 from polyref.cli_types import Flag, Numbers, Repeated, Text, Whole
 from polyref.errors import PolyrefError, UsageError
 from polyref.report import screen
+from polyref.report.words import visible
 
 app = cyclopts.App(
     name="polyref",
@@ -265,5 +266,5 @@ def _usage(error: cyclopts.CycloptsError) -> UsageError:
 
 
 def _complain(error: PolyrefError) -> int:
-    print(f"polyref: {error}", file=sys.stderr)
+    print(f"polyref: {visible(str(error), lines=True, whole=True)}", file=sys.stderr)
     return error.exit_code

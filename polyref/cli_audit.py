@@ -131,9 +131,7 @@ def audit(
     outputs.check(paths, beside={"the baseline": baseline})
     found = au.audit(target, options)
     outputs.write(found, paths)
-    if any(f.property == au.RETURNS_A_VALUE for f in found.violated):
-        print(f"polyref: {found.violated[0].explanation} {found.violated[0].remedy}", file=sys.stderr)
-    elif not outputs.on_standard_output(paths):
+    if not outputs.on_standard_output(paths):
         terminal.render(found, screen.Screen())
     if update_baseline and baseline is not None:
         line = gate.updated(baseline, found, options.baseline, reason=reason, expires=expires)

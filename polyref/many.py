@@ -19,6 +19,7 @@ from polyref.report import document as doc
 from polyref.report import files, html, outputs, terminal
 from polyref.report.progress import progress
 from polyref.report.screen import Screen
+from polyref.report.words import visible
 
 #: File systems take no more than 255 bytes, with what comes after it.
 _LONGEST_NAME = 60
@@ -114,12 +115,17 @@ def names(targets: Sequence[str]) -> list[str]:
     return found
 
 
-def write(documents: Sequence[tuple[str, doc.Document]], folders: Mapping[str, Path]) -> None:
+def write(
+    documents: Sequence[tuple[str, doc.Document]],
+    folders: Mapping[str, Path],
+    failures: Sequence[tuple[str, str]] = (),
+) -> None:
     """Write documents by their names, each to a file of its own, and an index of the pages.
 
     Args:
         documents: names of files without their suffixes, and documents.
         folders: the folder of each output that is wanted, by the output's name.
+        failures: targets that came to nothing, and why, for the index.
 
     Raises:
         UsageError: if a file cannot be written.
@@ -131,13 +137,13 @@ def write(documents: Sequence[tuple[str, doc.Document]], folders: Mapping[str, P
         link = None if pages is None or data is None else os.path.relpath(data / f"{name}.json", pages)
         entries.append((found, f"{name}.html", link))
     if pages is not None:
-        html.write_index(entries, pages / "index.html")
+        html.write_index(entries, pages / "index.html", failures)
 
 
 def run(targets: Sequence[str], options: Options, *, jobs: int, folders: Mapping[str, Path]) -> int:
     """Audit targets and print the reports in their order, then one table of all.
 
-    A target that comes to nothing costs a line on standard error.
+    A target that comes to nothing costs a line on standard error, and a row in the table and in the index.
 
     Args:
         targets: as for an audit.
@@ -157,13 +163,14 @@ def run(targets: Sequence[str], options: Options, *, jobs: int, folders: Mapping
         files.make_folder(folder)
     results = audit_all(targets, options, jobs=jobs, title=f"{len(targets)} audits")
     done = [(name, r) for name, r in zip(names(targets), results, strict=True) if not isinstance(r, Failure)]
-    write(done, folders)
+    failures = [(t, r.message) for t, r in zip(targets, results, strict=True) if isinstance(r, Failure)]
+    write(done, folders, failures)
     console = Screen()
     for result in results:
         if isinstance(result, Failure):
-            print(f"polyref: {result.message}", file=sys.stderr)
+            print(f"polyref: {visible(result.message, lines=True, whole=True)}", file=sys.stderr)
         else:
             terminal.render(result, console)
-    if len(done) > 1:
-        terminal.summary_table([found for _, found in done], console)
+    if len(results) > 1:
+        terminal.summary_table([found for _, found in done], console, failures)
     return max(r.exit_code for r in results)

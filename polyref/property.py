@@ -33,11 +33,17 @@ A_LOSS = "a loss"
 
 
 class Broke(PolyrefError):
-    """The subject raised, died, or returned something that is no loss where a number was due."""
+    """The subject raised, died, or returned something that is no loss where a number was due.
 
-    def __init__(self, observation: Observation, what: str) -> None:
+    Attributes:
+        observation: what it did.
+        case: what it was asked, where that is known.
+    """
+
+    def __init__(self, observation: Observation, what: str, case: Case | None = None) -> None:
         super().__init__(what)
         self.observation = observation
+        self.case = case
 
 
 class LawFailed(PolyrefError):
@@ -101,13 +107,13 @@ class Context:
         """
         seen = self.attempt(case, gradient=gradient, twice=twice, manner=manner)
         if seen.value is None:
-            raise Broke(seen, seen.trouble or "returned nothing")
+            raise Broke(seen, seen.trouble or "returned nothing", case)
         wanted = _values_of(case, self.dialect)
         if len(seen.value) != wanted:
             what = f"returned {len(seen.value)} values of shape {seen.shape} where {wanted} were due"
-            raise Broke(seen, what)
+            raise Broke(seen, what, case)
         if gradient and seen.gradient is None:
-            raise Broke(seen, f"has no gradient: {seen.gradient_reason}")
+            raise Broke(seen, f"has no gradient: {seen.gradient_reason}", case)
         return seen
 
     def truth(self, case: Case) -> Truth:
@@ -155,6 +161,8 @@ class Property:
         self_scaled: whether the tolerance comes from the subject's own answers, and so fits any formula.
         limit: the most examples that it ever gets, where each one is expensive (a compilation, say); None for no limit.
         guided: whether the size of the error is worth climbing after: see :mod:`polyref.climb`.
+        of_chance: whether it says something about a subject whose answers are drawn by chance, as it compares no
+            numbers, or looks for just that.
     """
 
     id: str
@@ -172,6 +180,7 @@ class Property:
     effort: int = 1
     limit: int | None = None
     guided: bool = False
+    of_chance: bool = False
 
     def examples(self, usual: int) -> int:
         """How many examples it gets where others get the usual number."""
@@ -182,13 +191,18 @@ class Property:
 def check(law: Property, case: Case, context: Context) -> Outcome:
     """One case's outcome; a subject that breaks down violates the law that it was tried for.
 
+    One class alone is no choice, and a subject may refuse it: see :func:`refuses_one_class`.
+
     Raises:
         LawFailed: if the law itself raises.
     """
+    context.runner.afresh()
     try:
         outcome = law.check(case, context)
     except Broke as broke:
-        if broke.observation.refused:  # nobody was asked
+        seen, asked = broke.observation, broke.case or case
+        # Nobody was asked, or of one class.
+        if seen.refused or (asked.classes == 1 and raises(seen)):
             return Outcome(Verdict.INCONCLUSIVE, 0.0, A_LOSS, str(broke))
         said, fatal = f"The subject {_predicate(broke)}.", broke.observation.killed is not None
         return Outcome(Verdict.VIOLATED, math.inf, A_LOSS, str(broke), said, fatal=fatal)
@@ -206,6 +220,43 @@ def check(law: Property, case: Case, context: Context) -> Outcome:
     if 1 < outcome.ratio < 1 / math.sqrt(context.format.unit_roundoff):
         return replace(outcome, verdict=Verdict.INCONCLUSIVE)
     return outcome
+
+
+def raises(seen: Observation) -> bool:
+    """Whether the subject raised an exception, and its process went on."""
+    return seen.killed is None and seen.error is not None and not seen.error.startswith("returned ")
+
+
+def refuses_one_class(runner: Runner, fmt: Format, spec: Spec) -> str | None:
+    """What a subject says that raises where there is one class alone and takes two, or None.
+
+    Args:
+        runner: the subject.
+        fmt: a format that it takes.
+        spec: of a call that it takes.
+    """
+    if runner.convention.classes is not None:
+        return None
+    one, two = (runner.observe(Case(spec, fmt, ((0.0,) * n,), (0,)), gradient=False) for n in (1, 2))
+    return one.error if raises(one) and two.ok else None
+
+
+def by_chance(runner: Runner, fmt: Format, spec: Spec) -> bool:
+    """Whether a subject that is asked the same twice gives another answer, as one does that draws random numbers.
+
+    Args:
+        runner: the subject.
+        fmt: a format that it takes.
+        spec: of a call that it takes.
+    """
+    convention = runner.convention
+    classes = convention.classes or 4
+    # So many different logits that a mask which spares most of them is seen.
+    rows = tuple(tuple((3 * i + 5 * k) % 16 / 8 for k in range(classes)) for i in range(8))
+    case = Case(spec, fmt, rows, tuple(i % classes for i in range(8)))
+    runner.afresh()
+    seen = [runner.observe(case, gradient=convention.differentiable) for _ in range(2)]
+    return all(s.ok for s in seen) and repr(seen[0].numbers) != repr(seen[1].numbers)
 
 
 def objection(law: Property, convention: Convention, dialect: Dialect) -> str | None:

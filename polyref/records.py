@@ -8,7 +8,7 @@ import math
 import os
 import platform
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, cast
@@ -18,12 +18,13 @@ import msgspec
 from polyref.case import Case
 from polyref.formats import named
 from polyref.options import Options, Result
-from polyref.property import A_LOSS, Property
+from polyref.property import A_LOSS
+from polyref.remedies import remedy
 from polyref.report import document as doc
 from polyref.report.words import count
 from polyref.subject.convention import Attempt, Convention, ReturnsNothing
 from polyref.subject.course import growth
-from polyref.subject.dialect import WHOLE_LOSS_REMEDY, Dialect
+from polyref.subject.dialect import Dialect
 from polyref.subject.load import Source
 from polyref.subject.manner import PLAIN
 from polyref.subject.observation import Observation
@@ -74,7 +75,7 @@ def finding(target: str, result: Result, dialect: Dialect, options: Options) -> 
         **common,
         verdict="violated" if violated else "holds",
         explanation=found.outcome.explanation,
-        remedy=_remedy(law, found.outcome, dialect) if violated else "",
+        remedy=remedy(law, found.outcome, dialect) if violated else "",
         format=result.format.name,
         case=found.case.to_json(),
         case_text=describe(found.case),
@@ -83,17 +84,6 @@ def finding(target: str, result: Result, dialect: Dialect, options: Options) -> 
         ratio=found.outcome.ratio,
         examples=found.examples,
         reproduce=_reproduce(target, law.id, found.case, options),
-    )
-
-
-def _remedy(law: Property, outcome: Outcome, dialect: Dialect) -> str:
-    if outcome.remedy:
-        return outcome.remedy
-    # A law's own remedy supposes that the rest of the formula is right.
-    return (
-        law.remedy
-        if dialect.known or law.self_scaled or law.theme == "behaviour"
-        else dialect.remedy or WHOLE_LOSS_REMEDY
     )
 
 
@@ -120,8 +110,13 @@ def _reproduce(target: str, law_id: str, case: Case, options: Options) -> str:
     """The command that tries exactly this case again, or for an object in hand the call that does."""
     text = json.dumps(case.to_json(), separators=(",", ":"))
     if ":" not in target:
-        return f"polyref.check({target}, {law_id!r}, {text!r}{_keywords(options)})"
+        return f"polyref.check({_in_python(target)}, {law_id!r}, {text!r}{_keywords(options)})"
     return shlex.join(["polyref", "check", target, "--property", law_id, "--case", text, *_overrides(options)])
+
+
+def _in_python(caption: str) -> str:
+    """The name of an object in hand, where it can be one in Python: no lambda's, and none of an instance."""
+    return caption if caption.isidentifier() else "subject"
 
 
 def _keywords(options: Options) -> str:
@@ -129,18 +124,39 @@ def _keywords(options: Options) -> str:
     return "".join(f", {name}={dict(overrides)!r}" for name, overrides in given.items() if overrides)
 
 
-def deaths(target: str, met: Sequence[Death], options: Options) -> list[doc.Finding]:
-    """A finding for each way in which plain calls ended their process, with the smallest of the cases in flight."""
+def deaths(
+    target: str, met: Sequence[Death], options: Options, alone: Callable[[Death], bool | None] = lambda _: None
+) -> list[doc.Finding]:
+    """A finding for each way in which plain calls ended their process, with the smallest of the cases in flight.
+
+    Args:
+        target: the target.
+        met: what ended a process, in order.
+        options: of the audit.
+        alone: whether the case of a death ends a process that answers no other, None where that cannot be told.
+    """
     groups: dict[str, list[Death]] = {}
     for death in met:
         if death.manner == PLAIN:  # in the others it is the law that asked which says what that means
             groups.setdefault(death.killed, []).append(death)
-    return [_death(target, group, options) for group in groups.values()]
+    found = []
+    for group in groups.values():
+        worst = min(group, key=lambda d: len(d.case.logits) * d.case.classes)
+        found.append(_death(target, group, worst, len(met), options, ends_alone=alone(worst)))
+    return found
 
 
-def _death(target: str, group: list[Death], options: Options) -> doc.Finding:
-    worst = min(group, key=lambda d: len(d.case.logits) * d.case.classes)
+def _death(
+    target: str, group: list[Death], worst: Death, total: int, options: Options, *, ends_alone: bool | None
+) -> doc.Finding:
     words = f" Its last words: {worst.words}." if worst.words else ""
+    of = "" if len(group) == total else f" ({len(group):,} of the {total:,} that did)"
+    alone = ""
+    if ends_alone is False:
+        alone = (
+            f" It came after {count(worst.calls, 'call')} in that process; alone the case does not end one, so that "
+            "the command below does not show it."
+        )
     return doc.Finding(
         property=KEEPS_ITS_PROCESS,
         theme="behaviour",
@@ -148,7 +164,7 @@ def _death(target: str, group: list[Death], options: Options) -> doc.Finding:
         statement="A loss returns or raises; it ends, blocks and exhausts no process.",
         formula="f(z, y) is a tensor or an exception, within the limits on time and memory",
         citation="Convention of torch.nn losses",
-        explanation=f"{count(len(group), 'call')} ended the process, {worst.killed}.{words}",
+        explanation=f"{count(len(group), 'call')} ended the process, {worst.killed}{of}.{words}{alone}",
         remedy="Mend what it says; the laws are judged after that.",
         format=worst.case.format.name,
         device="cpu",
@@ -347,7 +363,7 @@ def nothing_returned(
         reproduce=(
             shlex.join(["polyref", "audit", target, *_overrides(options)])
             if ":" in target
-            else f"polyref.audit({target}{_keywords(options)})"
+            else f"polyref.audit({_in_python(target)}{_keywords(options)})"
         ),
     )
     made = settings(options, 1, seconds, started)
@@ -364,10 +380,17 @@ def nothing_returned(
 
 
 def never_identified(
-    target: str, runner: Audited, reason: str, options: Options, *, started: datetime, seconds: float
+    target: str,
+    runner: Audited,
+    reason: str,
+    options: Options,
+    *,
+    started: datetime,
+    seconds: float,
+    alone: Callable[[Death], bool | None],
 ) -> doc.Document:
     """The document on a subject that ended its processes before it could be identified: what ended them."""
-    found = deaths(target, runner.deaths, options)
+    found = deaths(target, runner.deaths, options, alone)
     made = settings(options, sum(f.examples for f in found), seconds, started)
     return _unidentified(target, runner.source, runner.convention, found, made, formula=f"not known: {reason}")
 

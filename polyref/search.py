@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from polyref.case import Case
 from polyref.errors import PolyrefError
-from polyref.property import Context, Property, check, failed
+from polyref.property import A_LOSS, Context, Property, check, failed
 from polyref.subject.runner import Exhausted
 from polyref.verdict import Outcome, Verdict
 
@@ -30,6 +30,7 @@ class Found:
         examples: how many cases were tried.
         worst_ratio: the largest error over tolerance met.
         cut: why fewer cases were tried than asked for, empty where all were. Only a violation is decided then.
+        aside: the breakdown that was set aside, of one that was asked to be; empty where none was met.
     """
 
     verdict: Verdict
@@ -38,6 +39,7 @@ class Found:
     examples: int
     worst_ratio: float
     cut: str = ""
+    aside: str = ""
 
 
 #: Hypothesis draws its first ten examples independently; after that most are recombinations of earlier ones, and forty
@@ -54,7 +56,14 @@ class _Violation(Exception):
 
 
 def search(
-    law: Property, context: Context, *, examples: int = 60, seed: int = 0, shrinks: int = 150, climbs: int = 0
+    law: Property,
+    context: Context,
+    *,
+    examples: int = 60,
+    seed: int = 0,
+    shrinks: int = 150,
+    climbs: int = 0,
+    aside: Collection[str] = (),
 ) -> Found:
     """Look for a case that breaks a law, and shrink it.
 
@@ -66,6 +75,7 @@ def search(
         shrinks: how many further cases may be spent on making a violation smaller.
         climbs: for a guided law, how many further cases may be spent on making the largest error larger: Hypothesis
             then aims at larger errors too, and a climb over neighbouring bit patterns begins at the largest one.
+        aside: what the subject broke down with under other laws: such cases are left out, and the others judged.
     """
     from hypothesis import target  # noqa: PLC0415 - import polyref stays light
 
@@ -83,6 +93,8 @@ def search(
             except Exhausted as e:
                 state.cut = str(e)
                 raise _OutOfBudget from None
+            if (broke := breakdown(tried[case])) in aside:
+                state.aside, tried[case] = broke, Outcome(Verdict.INCONCLUSIVE, 0.0, A_LOSS, broke)
         return tried[case]
 
     def attempt(case: Case, *, aim: bool = False) -> None:
@@ -123,7 +135,13 @@ def search(
         return Found(Verdict.INCONCLUSIVE, None, None, len(tried), worst_ratio, f"{how_far}: {state.cut}")
     if state.worst is not None:
         return Found(Verdict.HOLDS, tried[state.worst], state.worst, len(tried), worst_ratio)
-    return Found(Verdict.INCONCLUSIVE, None, None, len(tried), worst_ratio)
+    return Found(Verdict.INCONCLUSIVE, None, None, len(tried), worst_ratio, aside=state.aside)
+
+
+def breakdown(outcome: Outcome) -> str:
+    """What the subject broke down with, where it did and its process went on; else nothing."""
+    broke = outcome.verdict is Verdict.VIOLATED and outcome.expected == A_LOSS and not outcome.fatal
+    return outcome.observed if broke else ""
 
 
 @contextmanager
@@ -189,7 +207,7 @@ def draw(law: Property, context: Context, *, examples: int, seed: int = 0) -> tu
 class _Search:
     """The smallest violating case so far, how many were tried since the first, and the nearest one that holds.
 
-    ``cut`` says why no more could be tried.
+    ``cut`` says why no more could be tried, ``aside`` what was left out.
     """
 
     spent: int = 0
@@ -197,3 +215,4 @@ class _Search:
     worst: Case | None = None
     ratio: float = -1.0
     cut: str = ""
+    aside: str = ""

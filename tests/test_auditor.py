@@ -30,11 +30,15 @@ from polyref.case import Case
 from polyref.errors import UsageError
 from polyref.formats import BFLOAT16, BINARY16, BINARY32, BINARY64
 from polyref.gallery import ENTRIES, entry
+from polyref.property import Context, check
 from polyref.report import document as doc
 from polyref.spec import Spec
+from polyref.subject.chance import SeededSubject
 from polyref.subject.identify import identify
 from polyref.subject.local import LocalSubject
+from polyref.subject.manner import PLAIN, Manner
 from polyref.subject.overrides import Forms
+from polyref.subject.runner import Death
 from polyref.verdict import Verdict
 from polyref_properties import ALL
 from polyref_properties.mutants import textbook
@@ -364,6 +368,121 @@ def test_one_breakdown_is_one_violation():
     told = records.one_breakdown(broken_down)
     assert [f.verdict for f in told] == ["violated", "inconclusive", "violated"]
     assert told[1].explanation == "Not decided: TypeError: no, see a."
+
+
+def refuses_one_class(logits, labels, epsilon=1.0):
+    assert logits.shape[1] > 1, "two classes at least"
+    return textbook(logits, labels, epsilon).mean()
+
+
+def shares_among_others(logits, labels, epsilon=1.0, smoothing=0.0):
+    hot = torch.full_like(logits, smoothing / (logits.shape[1] - 1)).scatter(1, labels[:, None], 1 - smoothing)
+    return -(hot * logits.log_softmax(1)).sum(1) + epsilon * (1 - (hot * logits.softmax(1)).sum(1))
+
+
+#: Some laws of each kind; the others would take long.
+SOME = ("dtype-is-kept", "gradient-sums-to-zero", "ties", "smoothing-is-a-soft-target", "classes-before-places")
+
+
+@pytest.mark.parametrize(
+    ("subject", "says", "breaks"),
+    [
+        (refuses_one_class, "AssertionError: two classes at least", set()),
+        (shares_among_others, "ZeroDivisionError", {"smoothing-is-a-soft-target"}),
+    ],
+)
+def test_a_single_class_may_be_refused(subject, says, breaks):
+    runner = LocalSubject(subject)
+    dialect, options = identify(runner), Options(profile="quick", formats=(BINARY64,), laws=SOME)
+    found = [r for r in findings(runner, dialect, options) if r.found is not None]
+    assert {r.law.id for r in found if r.found.verdict is Verdict.VIOLATED} == breaks
+    assert not [r.law.id for r in found if r.found.verdict is Verdict.INCONCLUSIVE]
+    (note,) = [n for n in audits._notes(runner, dialect, options) if "single class" in n]
+    assert note.startswith(f"It refuses a single class ({says}")
+
+
+def raises_on_three_rows(logits, labels, epsilon=1.0):
+    if len(logits) == 3:
+        raise ValueError("no three")
+    return textbook(logits, labels, epsilon)
+
+
+def test_one_error_breaks_one_law_and_the_others_are_judged_by_the_other_cases():
+    laws = ("deterministic", "dtype-is-kept", "nan-in-nan-out", "batch-permutation", "value-matches-the-reference")
+    found = {r.law.id: r.found for r in results(raises_on_three_rows, profile="quick", formats=(BINARY64,), laws=laws)}
+    (broken_one,) = (f for f in found.values() if f.verdict is Verdict.VIOLATED)
+    assert broken_one.outcome.observed == "ValueError: no three"
+    assert [f.verdict for f in found.values()].count(Verdict.HOLDS) == 4
+
+
+def always_raises_on_weights(logits, labels, epsilon=1.0, weight=None):
+    if weight is not None and logits.dtype == torch.float64:
+        raise ValueError("no weights of doubles")
+    return textbook(logits, labels, epsilon, weight)
+
+
+def test_a_law_that_met_nothing_else_is_open_and_says_where_the_error_is_told():
+    runner = LocalSubject(always_raises_on_weights)
+    laws = ("scale-of-the-weights", "weight-multiplies-the-whole-loss")
+    dialect, options = identify(runner), Options(profile="quick", formats=(BINARY64,), laws=laws)
+    told = {f.property: f for f in audits.recorded("t", findings(runner, dialect, options), dialect, options)}
+    broken_one, found = sorted(told.values(), key=lambda f: f.verdict != "violated")
+    assert broken_one.observed == "ValueError: no weights of doubles"
+    assert (found.verdict, found.examples > 0) == ("inconclusive", True)
+    assert found.explanation == f"Not decided: {broken_one.observed}, see {broken_one.property}."
+
+
+def with_dropout(logits, labels, epsilon=1.0):
+    return textbook(torch.nn.functional.dropout(logits, 0.1), labels, epsilon).mean()
+
+
+def test_chance_is_one_finding():
+    runner = SeededSubject(with_dropout)
+    dialect, options = identify(runner), Options(profile="quick", formats=(BINARY32,))
+    told = audits.recorded("t", findings(runner, dialect, options), dialect, options)
+    assert [f.property for f in told if f.verdict == "violated"] == ["inputs-untouched-and-repeatable", "deterministic"]
+    open_ones = {f.property: f.explanation for f in told if f.verdict == "inconclusive"}
+    assert "value-matches-the-reference" in open_ones
+    assert len(open_ones) > 20
+    assert set(open_ones.values()) == {
+        "Its answers are drawn by chance, and the same call gives another one each time."
+    }
+    assert any("drawn by chance" in n for n in audits._notes(runner, dialect, options))
+
+
+def test_a_law_is_asked_as_if_nothing_had_been_before():
+    runner = SeededSubject(with_dropout)
+    dialect = identify(runner)
+    case = Case(dialect.spec, BINARY32, ((1.0, 2.0, 3.0, 4.0),) * 8, (0,) * 8)
+    law = next(law for law in ALL if law.id == "value-matches-the-reference")
+    outcomes = [check(law, case, Context(runner, dialect, BINARY32)) for _ in range(2)]
+    assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize(
+    ("ends", "says"),
+    [
+        (
+            False,
+            "2 calls ended the process, signal SIGSEGV (2 of the 3 that did). It came after 50 calls in that process",
+        ),
+        (True, "2 calls ended the process, signal SIGSEGV (2 of the 3 that did)."),
+    ],
+)
+def test_what_ends_a_process_says_whether_the_case_alone_does(ends, says):
+    case = Case(Spec(), BINARY32, ((0.0, 1.0),), (0,))
+    met = [Death(case, PLAIN, "signal SIGSEGV", calls=50), Death(case, PLAIN, "signal SIGSEGV", calls=70)]
+    met.append(Death(case, Manner(empty=True), "timeout"))
+    (found,) = records.deaths("a.py:b", met, Options(), lambda _: ends)
+    assert found.explanation.startswith(says)
+    assert ("alone the case does not end one" in found.explanation) is not ends
+
+
+def test_an_object_in_hand_has_a_name_that_python_can_read():
+    case = Case(Spec(), BINARY64, ((0.0, 1.0),), (0,))
+    for caption in ("<lambda>", "Poly1(…)"):
+        assert records._reproduce(caption, ALL[0].id, case, Options()).startswith("polyref.check(subject, ")
+    assert records._reproduce("theirs", ALL[0].id, case, Options()).startswith("polyref.check(theirs, ")
 
 
 def smoothed_by_default(logits, labels, epsilon=1.0, label_smoothing=0.1):

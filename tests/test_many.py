@@ -70,6 +70,8 @@ def test_reports_come_in_the_order_of_the_arguments(capsys: pytest.CaptureFixtur
     ]
     table = out.rpartition("subject ")[2]
     assert table.index(BAD) < table.index(GOOD)
+    assert "! gone.py:loss  not audited\n  target 'gone.py:loss': there is no file" in table
+    assert "! empty.py:loss  not audited\n  it answered no case" in table
 
 
 def test_files_of_each_target(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -81,6 +83,8 @@ def test_files_of_each_target(capsys: pytest.CaptureFixture[str], tmp_path: Path
     assert document.read(data / "pkg.bad-Loss.json").subject.target == BAD
     index = (pages / "index.html").read_text(encoding="utf-8")
     assert 'href="pkg.bad-Loss.html"' in index
+    assert "there is no file" in index.partition("gone.py:loss")[2]
+    assert "1 of 4 subjects breaks" in index
     assert 'href="../new/data/pkg.bad-Loss.json"' in index
     run(capsys, GOOD, BAD, "--html", tmp_path / "alone")
     assert "JSON" not in (tmp_path / "alone" / "index.html").read_text(encoding="utf-8").partition("<tbody>")[2]

@@ -163,6 +163,9 @@ class Scripted:
         self.seen = seen
         self.convention = Convention("scripted", "function", reductions=reductions, formats=("binary64",))
 
+    def afresh(self):
+        pass
+
     def observe(self, *_, **__):
         return self.seen
 

@@ -37,8 +37,8 @@ def write(document: Document, path: str | os.PathLike[str]) -> None:
     write_atomically(path, render(document).encode())
 
 
-def render_index(entries: Sequence[Entry]) -> str:
-    """A page with a row for each audit that links its page and its JSON document.
+def render_index(entries: Sequence[Entry], failures: Sequence[tuple[str, str]] = ()) -> str:
+    """A page with a row for each audit that links its page and its JSON document, and for each that came to nothing.
 
     The links are relative paths as the file system knows them; they are quoted here.
     """
@@ -57,21 +57,24 @@ def render_index(entries: Sequence[Entry]) -> str:
     ]
     broken = sum(row["outcome"] == "broken" for row in rows)
     template = _environment().get_template("index.html.j2")
-    return template.render(rows=rows, formats=formats, n=len(rows), broken=broken, **page.head("report.css"))
+    head, n = page.head("report.css"), len(rows) + len(failures)
+    return template.render(rows=rows, failures=failures, formats=formats, n=n, broken=broken, **head)
 
 
-def write_index(entries: Sequence[Entry], path: str | os.PathLike[str]) -> None:
-    """Write the index page, whole or not at all.
+def write_index(
+    entries: Sequence[Entry], path: str | os.PathLike[str], failures: Sequence[tuple[str, str]] = ()
+) -> None:
+    """Write the index page, whole or not at all; ``failures`` are targets that came to nothing, and why.
 
     Raises:
         UsageError: if the file cannot be written.
     """
-    write_atomically(path, render_index(entries).encode())
+    write_atomically(path, render_index(entries, failures).encode())
 
 
 def _context(document: Document) -> dict[str, Any]:
     formats, devices = summary.formats_of(document), summary.devices_of(document)
-    undecided, away = document.having("inconclusive"), document.having("not_applicable")
+    undecided, away = summary.undecided(document), document.having("not_applicable")
     drawn = scatters(document, formats, summary.QUANTITIES)
     return {
         "schema": SCHEMA,

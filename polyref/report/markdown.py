@@ -145,7 +145,7 @@ def _others(document: Document) -> list[str]:
         parts.append(_folded(count(len(notes), "note"), _list(notes)))
     if held:
         parts.append(_folded(count(len(held), "law holds", "laws hold"), prose(", ".join(held), _LONGEST_LIST)))
-    undecided, away = document.having("inconclusive"), document.having("not_applicable")
+    undecided, away = summary.undecided(document), document.having("not_applicable")
     for title, found in (("could not be decided", undecided), ("not applicable", away)):
         if found:
             ids = dict.fromkeys(f.property for f in found)

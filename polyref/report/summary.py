@@ -50,6 +50,12 @@ def laws(document: Document) -> Laws:
     return Laws(*groups)
 
 
+def undecided(document: Document) -> list[Finding]:
+    """What could not be decided, but for laws that another format shows to be broken."""
+    known = laws(document).broken
+    return [f for f in document.having("inconclusive") if f.property not in known]
+
+
 @dataclass(frozen=True)
 class Broken:
     """One broken law: its finding in the widest format, and those in the others."""

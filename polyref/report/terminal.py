@@ -35,6 +35,7 @@ from polyref.report.summary import (
     place,
     short_verdict,
     some,
+    undecided,
     worst_grades,
 )
 from polyref.report.words import count, number, visible
@@ -80,8 +81,14 @@ def render(document: Document, console: Console) -> None:
     put(console, Text(end, "dim"), width)
 
 
-def summary_table(documents: Sequence[Document], console: Console) -> None:
-    """Print an overview: a row of grades for each subject, and under it what it computes and which laws it breaks."""
+def summary_table(documents: Sequence[Document], console: Console, failures: Sequence[tuple[str, str]] = ()) -> None:
+    """Print an overview: a row of grades for each subject, and under it what it computes and which laws it breaks.
+
+    Args:
+        documents: of the subjects.
+        console: where.
+        failures: targets that came to nothing, and why.
+    """
     width = min(console.width, WIDEST)
     known = [f for d in documents for f in formats_of(d)]
     formats = [*COLUMNS, *dict.fromkeys(f for f in known if f not in COLUMNS)]
@@ -112,6 +119,9 @@ def summary_table(documents: Sequence[Document], console: Console) -> None:
         ids = laws(document).broken
         if ids:
             put(console, Padding(Text(visible(f"breaks {some(ids)}"), "dim"), (0, 0, 0, 2)), width)
+    for target, why in failures:
+        put(console, Text.assemble(("! ", "bold red"), (visible(target), "bold"), ("  not audited", "bold red")), width)
+        put(console, Padding(Text(visible(why), "dim"), (0, 0, 0, 2)), width)
     console.print()
     legend = (
         "Grades, best first: correct(ly rounded), faithful, accurate, textbook, degraded, broken; each the worse of"
@@ -174,9 +184,9 @@ def _others(document: Document) -> Group:
     held = laws(document).held
     if held:
         parts.append(_listed("✓", "green", f"{count(len(held), 'law holds', 'laws hold')}:", ", ".join(held)))
-    undecided, away = document.having("inconclusive"), document.having("not_applicable")
-    if undecided:
-        parts.append(_listed("?", "yellow", "Could not be decided:", _with_reasons(undecided)))
+    open_ones, away = undecided(document), document.having("not_applicable")
+    if open_ones:
+        parts.append(_listed("?", "yellow", "Could not be decided:", _with_reasons(open_ones)))
     if away:
         parts.append(_listed("–", "dim", "Not applicable:", _with_reasons(away)))
     return Group(*parts)

@@ -99,6 +99,9 @@ class Recorder:
         """The subject's."""
         return self.subject.environment()
 
+    def afresh(self) -> None:
+        """Nothing: each case of a law begins with no answers."""
+
     def observe(self, case: Case, *, gradient: bool = True, twice: bool = False, manner: Manner = PLAIN) -> Observation:
         """Ask the subject, or remember. Only a call that is repeated draws other random numbers, as in an audit."""
         asked = Asked(case, gradient, twice, manner)

@@ -21,6 +21,7 @@ from polyref.subject.forms import brought_back, formed, presented, require_told
 from polyref.subject.frameworks import framework
 from polyref.subject.frameworks.base import Call
 from polyref.subject.handover import Inputs, Refused, arranged, curved, prepared, surroundings
+from polyref.subject.lookup import has
 from polyref.subject.manner import PLAIN, Manner
 from polyref.subject.observation import Observation, Row, Second
 from polyref.subject.result import described, exit_status, is_number, tensor_at
@@ -392,7 +393,7 @@ def torch_dtype(wanted: Format) -> torch.dtype:
 
 
 def _holds_compiled_code(subject: Any) -> bool:
-    return hasattr(subject, "_orig_mod") or hasattr(subject, "_torchdynamo_orig_callable")
+    return has(subject, "_orig_mod") or has(subject, "_torchdynamo_orig_callable")
 
 
 def _same_bits(a: torch.Tensor | None, b: torch.Tensor | None) -> bool:

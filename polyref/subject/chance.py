@@ -26,6 +26,10 @@ class SeededSubject(LocalSubject):
         self._asked: tuple[object, ...] | None = None
         self.times = 0
 
+    def afresh(self) -> None:
+        """Forget what was asked last: the next case draws the random numbers that it draws when it is asked first."""
+        self._asked = None
+
     def observe(self, case: Case, *, gradient: bool = True, twice: bool = False, manner: Manner = PLAIN) -> Observation:
         """Run one case, in a manner.
 

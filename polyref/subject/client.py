@@ -60,6 +60,8 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+#: Less memory than torch itself takes.
+_FOR_TORCH = 1 << 28
 #: More seconds, GiB or processes than anybody means.
 _ENDLESS = 10**6
 
@@ -132,6 +134,8 @@ class Subject:
         self.restarts = 0
         self.deaths: list[Death] = []
         self.changed: tuple[str, ...] = ()
+        self._afresh = False
+        self._answered = 0
         self._deadline = time.monotonic() + limits.total_seconds
         self.source = Source()
         self._request = {
@@ -205,6 +209,10 @@ class Subject:
         """
         return self._observed([case], gradient=gradient, twice=twice, manner=manner)[0]
 
+    def afresh(self) -> None:
+        """Forget what was asked last: the next case draws the random numbers that it draws when it is asked first."""
+        self._afresh = True
+
     def observe_all(self, cases: Iterable[Case], *, gradient: bool = True, twice: bool = False) -> list[Observation]:
         """Run cases, one observation for each, in order; the child never waits for the parent between them.
 
@@ -230,7 +238,9 @@ class Subject:
             try:
                 child = self._running()
                 while sent < min(len(cases), len(done) + _WINDOW):
-                    child.send(wire.encode({"case": wire.pack_case(cases[sent]), **asked}))
+                    afresh = {"afresh": True} if self._afresh else {}
+                    child.send(wire.encode({"case": wire.pack_case(cases[sent]), **asked, **afresh}))
+                    self._afresh = False
                     sent += 1
                 # Answers come in order, so the first one missing is that of the case in flight.
                 seen = _observation(child, self._at_most(self.limits.seconds_per_case))
@@ -241,7 +251,9 @@ class Subject:
                 seen = Observation(killed=e.reason)
             done.append(seen)
             if seen.killed is not None:
-                self.deaths.append(Death(cases[len(done) - 1], manner, seen.killed, self._last_words()))
+                words = self._last_words()
+                self.deaths.append(Death(cases[len(done) - 1], manner, seen.killed, words, self._answered))
+            self._answered += 1
             if seen.killed == "memory":
                 self._drop()  # what it holds may be the memory that is missing
         return done
@@ -289,6 +301,7 @@ class Subject:
         if not self._finalizer.alive:
             raise ValueError(f"the subject {self.name} has been closed")
         child = Child(self.limits.memory_bytes, self._log)
+        self._answered = 0
         self._children.append(child)
         child.send(wire.encode({"open": self._request}))
         return child
@@ -353,6 +366,12 @@ class Subject:
         last = f"; its last words: {words}" if words else ""
         seconds = self.limits.load_seconds if trial is None else self.limits.seconds_per_case
         how = f"took more than {seconds:g} s" if reason == "timeout" else f"ended the process ({reason})"
+        if trial is None and (self.limits.memory_bytes < _FOR_TORCH or "MemoryError" in f"{reason} {words}"):
+            limit = f"{self.limits.memory_bytes / 2**30:g} GiB"
+            return UsageError(
+                f"target {self.target!r}: the limit on memory, {limit}, is too small to import torch and the target: "
+                "give more with --memory"
+            )
         if trial is None:
             return UsageError(f"target {self.target!r}: importing it {how}{last}: mend it so that it can be imported")
         return NoConvention(

@@ -160,6 +160,7 @@ class Convention:
         notes: what else was noticed, in a person's words.
         attempts: what was tried, in order.
         framework: whose arrays it takes.
+        finished_by: the class it inherits from that makes the result of what it computes: casts it, and reduces it.
     """
 
     name: str
@@ -188,6 +189,7 @@ class Convention:
     notes: tuple[str, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     framework: FrameworkName = "torch"
+    finished_by: str | None = None
 
     def parameter(self, name: str) -> Parameter | None:
         """The accepted parameter of polyref's name ``name``, or None."""

@@ -17,6 +17,8 @@ from polyref.case import Case
 from polyref.formats import BFLOAT16, BINARY16, BINARY32, BINARY64
 from polyref.spec import Reduction
 from polyref.subject.convention import PARAMETERS, Convention, Parameter, Where
+from polyref.subject.frameworks.detect import finished_by
+from polyref.subject.lookup import attribute
 from polyref.subject.names import SYNONYMS
 from polyref.subject.plausible import guess_about_inputs
 from polyref.subject.signature import (
@@ -54,16 +56,19 @@ def explored(trials: Trials, found: Found, case: Case) -> Convention:
         convention,
         formats=formats_of(trials, convention, case),
         left=tuple(_left(convention, signatures)),
-        notes=tuple(_notes(convention, found, guess)),
+        notes=tuple(_notes(trials.subject, convention, found, guess)),
+        finished_by=finished_by(trials.subject),
     )
 
 
-def _notes(convention: Convention, found: Found, guess: str | None) -> Iterator[str]:
+def _notes(subject: Any, convention: Convention, found: Found, guess: str | None) -> Iterator[str]:
     if not found.sensible:
         yield (
             "No way of calling it that was tried makes little of certain right predictions and much of certain wrong "
             "ones; the first one that goes through was taken."
         )
+    if (base := finished_by(subject)) is not None:
+        yield f"Its base class, {base}, casts and reduces what it computes: no law judges that."
     if convention.negated:
         yield (
             "It returns the loss with its sign turned, to be maximised: a convention. It was judged with the sign "
@@ -151,7 +156,7 @@ def _with_attribute(trials: Trials, convention: Convention, case: Case) -> Conve
         return convention
     made = trials.make(convention, case)
     for name in (n for n in dir(made) if n.lower() in SYNONYMS["epsilon"]):
-        held = getattr(made, name)
+        held = attribute(made, name)
         value = held.tolist() if isinstance(held, torch.Tensor) and held.numel() == 1 else held
         value = value[0] if isinstance(value, list) else value
         if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) <= 1e-3:

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from polyref.errors import UsageError
+from polyref.subject.lookup import attribute
 
 
 def caption(subject: Any) -> str:
@@ -25,7 +26,7 @@ def caption(subject: Any) -> str:
     if target is not None:
         return target
     if inspect.isclass(subject) or inspect.isroutine(subject):
-        return str(getattr(subject, "__name__", type(subject).__name__))
+        return str(attribute(subject, "__name__", type(subject).__name__))
     return f"{type(subject).__name__}(…)"
 
 
@@ -38,12 +39,12 @@ def target_of(subject: Any) -> str | None:
     if not (inspect.isclass(subject) or inspect.isfunction(subject)) or subject.__module__ == "__main__":
         return None
     module = sys.modules.get(subject.__module__)
-    file = getattr(module, "__file__", None)
+    file = attribute(module, "__file__")
     if file is None or not os.path.isfile(file):
         return None
     found: Any = module
     for part in subject.__qualname__.split("."):
-        found = getattr(found, part, None)
+        found = attribute(found, part)
     if found is not subject:
         return None
     if "." in subject.__module__:

@@ -22,6 +22,7 @@ from typing import Any
 
 from polyref.errors import UsageError
 from polyref.subject.frameworks import install_hint
+from polyref.subject.lookup import attribute, has, unwrapped
 from polyref.subject.said import first_line, one_line
 
 _FORM = "give package.module:attr or path/to/file.py:attr"
@@ -124,10 +125,10 @@ def source_of(subject: Any) -> Source:
     if not (inspect.isclass(code) or inspect.isroutine(code)):
         code = type(code)
     # The docstring of the object alone: a class without one would show its parent's.
-    text = getattr(code, "__doc__", None)
+    text = attribute(code, "__doc__")
     doc = first_line(text) or None if isinstance(text, str) else None
     try:
-        code = inspect.unwrap(code)
+        code = unwrapped(code)
         file = inspect.getsourcefile(code)
         line = inspect.getsourcelines(code)[1]
     except (TypeError, OSError, ValueError):
@@ -212,10 +213,10 @@ def _place(error: BaseException) -> str:
 
 
 def _no_attribute(target: Target, holder: Any, missing: str) -> str:
-    names = [n for n in vars(holder) if not n.startswith("_")] if hasattr(holder, "__dict__") else []
+    names = [n for n in vars(holder) if not n.startswith("_")] if has(holder, "__dict__") else []
     if inspect.ismodule(holder):
         # What was defined there is more telling than what it imported.
-        own = [n for n in names if getattr(getattr(holder, n), "__module__", None) == holder.__name__]
+        own = [n for n in names if attribute(attribute(holder, n), "__module__") == holder.__name__]
         names = own or names
         where = f"{target.module!r}"
     else:

@@ -15,6 +15,7 @@ from polyref.subject.call import Caller, torch_dtype
 from polyref.subject.convention import Convention
 from polyref.subject.frameworks import framework as adapter
 from polyref.subject.load import Source, source_of
+from polyref.subject.lookup import attribute
 from polyref.subject.manner import PLAIN, Manner
 from polyref.subject.observation import Observation
 from polyref.subject.overrides import FOUND_OUT, Forms
@@ -90,6 +91,9 @@ class LocalSubject:
             self.convention.require(case)
         return [self.observe(case, gradient=gradient, twice=twice) for case in cases]
 
+    def afresh(self) -> None:
+        """Nothing: chance is left to itself here."""
+
     def environment(self) -> dict[str, str]:
         """Versions and machine properties of this process, as text."""
         return environment(self._device, self.convention.framework)
@@ -118,5 +122,5 @@ def environment(device: str = "cpu", framework: str = "torch") -> dict[str, str]
 
 
 def _name_of(subject: Any) -> str:
-    name = getattr(subject, "__name__", None)
+    name = attribute(subject, "__name__")
     return name if isinstance(name, str) else type(subject).__name__

@@ -62,6 +62,11 @@ class Observation:
     changed: tuple[str, ...] = ()
 
     @property
+    def numbers(self) -> tuple[Row | None, tuple[Row, ...] | None]:
+        """The value and the gradient, for comparing two observations bit by bit (as text, where NaN is NaN)."""
+        return self.value, self.gradient
+
+    @property
     def ok(self) -> bool:
         """Whether the subject returned numbers."""
         return self.value is not None

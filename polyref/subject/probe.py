@@ -24,6 +24,7 @@ from polyref.subject.derivatives import labelled, refuse_derivatives
 from polyref.subject.explore import explored, formats_of, with_parameters
 from polyref.subject.frameworks import framework as adapter
 from polyref.subject.frameworks.detect import candidates
+from polyref.subject.lookup import attribute, has, unwrapped
 from polyref.subject.overrides import FOUND_OUT, Forms
 from polyref.subject.signature import known_attributes, portable, role_named, signature_of
 from polyref.subject.trial import Trials, trial_case
@@ -110,7 +111,7 @@ def _probed(trials: Trials, base: Convention, forms: Forms) -> Convention:
     if nothing is not None:
         convention = with_parameters(trials, *nothing)
         convention = replace(convention, result="nothing", formats=formats_of(trials, convention, nothing[1]))
-        body = "forward" if hasattr(subject, "forward") else "body"
+        body = "forward" if has(subject, "forward") else "body"
         raise ReturnsNothing(
             f"{name} returns None: its {body} has no return value",
             replace(convention, attempts=tuple(trials.attempts)),
@@ -124,7 +125,7 @@ def _refuse_unbound(subject: Any, name: str) -> None:
     Raises:
         NoConvention: if it is one.
     """
-    holder, _, method = getattr(subject, "__qualname__", "").rpartition(".")
+    holder, _, method = str(attribute(subject, "__qualname__", "")).rpartition(".")
     in_class = holder != "" and not holder.endswith("<locals>")
     if inspect.isfunction(subject) and in_class and next(iter(signature_of(subject) or ()), None) == "self":
         raise NoConvention(
@@ -142,7 +143,7 @@ def _kinds(subject: Any) -> tuple[Kind, ...]:
     if inspect.isclass(subject):
         return ("class",)
     # What jax.jit and tf.function make of a function is no function, but says which one it wraps.
-    function = inspect.unwrap(subject)
+    function = unwrapped(subject)
     if inspect.isroutine(function) or isinstance(function, (functools.partial, torch.jit.ScriptFunction)):
         return ("function", "factory")
     return ("instance",)

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from polyref.subject.lookup import attribute
+
 # Bound before any subject is imported, as in :mod:`polyref.subject.call`.
 _tensor, _as_tensor = torch.tensor, torch.as_tensor
 
@@ -40,7 +42,7 @@ def _at(raw: Any, path: int | str | None) -> Any:
         return raw
     try:
         return getattr(raw, path[1:]) if isinstance(path, str) and path.startswith(".") else raw[path]
-    except (AttributeError, KeyError, IndexError, TypeError):
+    except Exception:  # a stranger's __getattr__ and __getitem__ raise what they like
         return None
 
 
@@ -54,7 +56,7 @@ def find_tensor(raw: Any) -> int | str | None:
     if isinstance(raw, Mapping):
         keys = [k for k in ("loss", *raw) if isinstance(k, str) and k in raw]
     elif isinstance(raw, (tuple, list)):
-        named = getattr(raw, "_fields", ())
+        named = attribute(raw, "_fields", ())
         keys = sorted(range(len(raw)), key=lambda i: tuple(named)[i : i + 1] != ("loss",))
     elif dataclasses.is_dataclass(raw) and not isinstance(raw, type):
         names = [f.name for f in dataclasses.fields(raw)]

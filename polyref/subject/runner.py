@@ -37,12 +37,14 @@ class Death:
         manner: how it was handed over.
         killed: as :attr:`Observation.killed`.
         words: the telling line of what the process wrote last, if there is one.
+        calls: the cases that the process had answered before.
     """
 
     case: Case
     manner: Manner
     killed: str
     words: str = ""
+    calls: int = 0
 
 
 class Runner(Protocol):
@@ -75,6 +77,9 @@ class Runner(Protocol):
             NotOffered: if the convention has no way to ask for one of them; none is run then.
             Exhausted: if a limit of the whole audit is reached; it has the observations until then.
         """
+
+    def afresh(self) -> None:
+        """Forget what was asked last: the next case draws the random numbers that it draws when it is asked first."""
 
     def environment(self) -> dict[str, str]:
         """Versions and machine properties of the process that runs it, as text."""

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 
 from polyref.subject.convention import PARAMETERS, Convention, EpsilonForm, Order, Where, frozen_value
+from polyref.subject.lookup import attribute, has
 from polyref.subject.names import (
     ACTIVATIONS,
     EITHER,
@@ -38,7 +39,7 @@ def signature_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter] |
 
     The ``__call__`` of a torch module takes anything, so its ``forward`` is read instead.
     """
-    forward = getattr(function, "forward", None)
+    forward = attribute(function, "forward")
     if callable(forward) and not inspect.isclass(function):
         function = forward
     if isinstance(function, torch.jit.ScriptFunction | torch.ScriptMethod):
@@ -47,6 +48,10 @@ def signature_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter] |
         found = dict(inspect.signature(function).parameters)
     except (TypeError, ValueError):
         return None
+    except Exception:  # of a stranger's __getattr__: its class says how it is called
+        if inspect.isclass(function) or inspect.isroutine(function):
+            return None
+        return {name: p for name, p in (signature_of(type(function).__call__) or {}).items() if name != "self"}
     return found | _handed_on(function, found) if inspect.isclass(function) else found
 
 
@@ -227,7 +232,7 @@ def reduction_enum(subject: Any, convention: Convention) -> type[enum.Enum] | No
         return None
     called = subject
     if parameter.where == "call" and inspect.isclass(subject):
-        called = getattr(subject, "forward", subject.__call__)
+        called = attribute(subject, "forward", subject.__call__)
     found = (signature_of(called) or {}).get(parameter.subject_name)
     return None if found is None else _enum_of(found)
 
@@ -245,20 +250,20 @@ def portable(value: Any) -> Any:
         return value
     if isinstance(value, (list, tuple)):
         return tuple(portable(v) for v in value)
-    if hasattr(value, "tolist"):
+    if has(value, "tolist"):
         return frozen_value(value.tolist())
     return repr(value)[:80]
 
 
 def known_attributes(instance: Any) -> Iterator[tuple[str, Any]]:
     """polyref's names and the values of an instance's attributes that can only be what they are called."""
-    held = dict(vars(instance)) if hasattr(instance, "__dict__") else {}
+    held = dict(vars(instance)) if has(instance, "__dict__") else {}
     held |= held.get("_buffers") or {}
     for name, known in SYNONYMS.items():
         if name == "terms":
             continue
-        for attribute in (a for k in known for a in held if a.lower() == k):
-            value = portable(held[attribute])
+        for key in (a for k in known for a in held if a.lower() == k):
+            value = portable(held[key])
             if value is None or (name == "reduction" and value not in ("none", "sum", "mean")):
                 continue
             if name == "epsilon" and isinstance(value, float) and 0 < value <= _GUARD:

@@ -23,6 +23,20 @@ import torch
 
 from polyref.subject.said import first_line
 
+#: Environment variables that importing TensorFlow, Keras or JAX sets, as measured; none of them is a subject's doing.
+_OF_FRAMEWORKS = (
+    *("ENABLE_RUNTIME_UPTIME_TELEMETRY", "HDF5_PLUGIN_PATH", "TF2_BEHAVIOR", "TF_CPP_MIN_LOG_LEVEL"),
+    *("TPU_ML_PLATFORM", "TPU_ML_PLATFORM_VERSION", "TPU_SKIP_MDS_QUERY"),
+)
+
+
+def without_frameworks(changed: tuple[str, ...]) -> tuple[str, ...]:
+    """What importing a target changed, but for what importing its framework alone does."""
+    if not {"tensorflow", "keras", "jax"} & sys.modules.keys():
+        return changed
+    theirs = {f"the environment variable {name}" for name in _OF_FRAMEWORKS}
+    return tuple(text for text in changed if text not in theirs)
+
 
 class Setting(NamedTuple):
     """One value of the process.

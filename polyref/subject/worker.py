@@ -113,6 +113,8 @@ def serve(pipes: Pipes) -> None:
         request = wire.decode(line)
         case = wire.unpack_case(request["case"])
         manner = Manner.from_json(request["manner"]) if "manner" in request else PLAIN
+        if "afresh" in request:
+            runner.afresh()
         try:
             observation = runner.observe(case, gradient=request["gradient"], twice=request["twice"], manner=manner)
         except Exception:  # of polyref's own making: those of the subject are in the observation
@@ -137,7 +139,7 @@ def _opened(pipes: Pipes, request: dict[str, Any]) -> Any:
     from polyref.subject.chance import SeededSubject  # noqa: PLC0415
     from polyref.subject.local import environment  # noqa: PLC0415
     from polyref.subject.probe import probe  # noqa: PLC0415
-    from polyref.subject.state import ProcessState, seed  # noqa: PLC0415
+    from polyref.subject.state import ProcessState, seed, without_frameworks  # noqa: PLC0415
 
     torch.set_num_threads(1)
     clean = ProcessState()
@@ -146,7 +148,7 @@ def _opened(pipes: Pipes, request: dict[str, Any]) -> Any:
     except UsageError as e:
         pipes.send({"event": "refused", "kind": "usage", "message": str(e)})
         return None
-    changed = (*clean.restore_builtins(), *clean.changed())
+    changed = without_frameworks((*clean.restore_builtins(), *clean.changed()))
     # What importing it changed stays, as for anybody who uses it; what a call changes is put back.
     state = ProcessState()
 

@@ -18,7 +18,7 @@ from polyref.subject.manner import Manner, Mode
 from polyref.subject.observation import Observation
 from polyref.verdict import Outcome, Truth
 from polyref_properties.checks import UNDECIDED, answer, compare_values, same_numbers
-from polyref_properties.conditions import all_of, always, needs_torch
+from polyref_properties.conditions import all_of, always, needs_own_result, needs_torch
 from polyref_properties.strategies import BENIGN, cases
 
 
@@ -46,7 +46,8 @@ def _untouched(case: Case, context: Context) -> Outcome:
         float("inf") if complaints else 0.0,
         "inputs as they were, and the same result twice",
         text,
-        f"{text[:1].upper()}{text[1:]}: the loss keeps state between calls, or changes what is not its own.",
+        f"{text[:1].upper()}{text[1:]}: the loss keeps state between calls, draws by chance, or changes what is not "
+        "its own.",
     )
 
 
@@ -69,6 +70,7 @@ UNTOUCHED = Property(
         "epsilon-after-the-first-call",
         "nothing-for-a-batch-of-three",
     ),
+    of_chance=True,
 )
 
 
@@ -112,6 +114,7 @@ DETERMINISTIC = Property(
     check=_deterministic,
     mutants=("noise-added", "epsilon-jittered"),
     self_scaled=True,
+    of_chance=True,
 )
 
 
@@ -212,11 +215,12 @@ DTYPE = Property(
     formula="f(z, y).dtype = z.dtype",
     citation="Convention of torch.nn losses",
     remedy="Convert the result back with .to(logits.dtype), and make new tensors by new_zeros or zeros_like.",
-    applies=always,
+    applies=needs_own_result,
     strategy=_eighths,
     check=_kept,
     mutants=("result-in-binary32", "half-in-binary64"),
     self_scaled=True,
+    of_chance=True,
 )
 
 

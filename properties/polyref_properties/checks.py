@@ -20,8 +20,9 @@ PAPER = "Leng et al., PolyLoss, ICLR 2022, arXiv 2204.12511"
 FOCAL = "Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, arXiv 1708.02002"
 TORCH = "torch.nn.functional.cross_entropy, documentation"
 
-_NO_NUMBER = (
-    "Keep infinities out of products, as 0 * inf is NaN: pick the target with gather or torch.where, take logarithms "
+#: What mends a NaN in the place of a number.
+NO_NUMBER = (
+    "Keep infinities out of products, as 0 * inf is NaN: pick the target with gather or where, take logarithms "
     "from log_softmax or logsigmoid, and form no power of 0 below 1."
 )
 
@@ -43,7 +44,11 @@ def compare_values(seen: Observation, truth: Truth, explanation: str) -> Outcome
     i = max(range(len(ratios)), key=ratios.__getitem__)
     lost = _not_a_number("value", seen.value[i], truth.value(i))
     return Outcome.of(
-        ratios[i], exact_text(truth.value(i)), shown(seen.value[i]), lost or explanation, _NO_NUMBER * bool(lost)
+        ratios[i],
+        exact_text(truth.value(i)),
+        shown(seen.value[i]),
+        lost or explanation,
+        _mended(seen.value[i]) if lost else "",
     )
 
 
@@ -63,7 +68,7 @@ def compare_gradients(seen: Observation, truth: Truth, explanation: str) -> Outc
         f"{where} = {exact_text(truth.gradient(i, k))}",
         f"{where} = {shown(seen.gradient[i][k])}",
         lost or explanation,
-        _NO_NUMBER * bool(lost),
+        _mended(seen.gradient[i][k]) if lost else "",
     )
 
 
@@ -81,6 +86,11 @@ def compare(case: Case, context: Context, truth: Truth, value: str, gradient: st
     seen = context.observe(case, gradient=differentiable)
     outcome = compare_values(seen, truth, value)
     return worse(outcome, compare_gradients(seen, truth, gradient)) if differentiable else outcome
+
+
+def _mended(lost: float) -> str:
+    """What mends a NaN; an infinity may have as many causes as another wrong number."""
+    return NO_NUMBER if math.isnan(lost) else ""
 
 
 def _not_a_number(what: str, observed: float, exact: Enclosure) -> str | None:

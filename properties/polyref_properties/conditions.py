@@ -59,6 +59,12 @@ def needs_layouts(convention: Convention, _: Dialect) -> str | None:
     return None if laid_out else f"an array of {convention.framework} has no layout to choose"
 
 
+def needs_own_result(convention: Convention, _: Dialect) -> str | None:
+    """A subject whose result is its own doing, and not that of a framework's class that it inherits from."""
+    base = convention.finished_by
+    return None if base is None else f"its base class, {base}, casts and reduces what it computes"
+
+
 def needs_wide_format(convention: Convention, _: Dialect) -> str | None:
     """A subject that takes a format in which a step of a difference quotient is small."""
     wide = {"binary64", "binary32"} & set(convention.formats)

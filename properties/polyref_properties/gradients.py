@@ -32,7 +32,10 @@ def _sum_cases(context: Context) -> SearchStrategy[Case]:
 
 def _sums_to_zero(case: Case, context: Context) -> Outcome:
     seen = context.observe(case, gradient=True)
-    tolerance = sum(context.truth(case).tolerance.gradient[0])
+    truth = context.truth(case)
+    if truth.balls.value is None:
+        return UNDECIDED  # a mean with nothing to divide by
+    tolerance = sum(truth.tolerance.gradient[0])
     assert seen.gradient is not None
     (row,) = seen.gradient
     if math.isinf(tolerance):

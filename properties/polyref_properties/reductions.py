@@ -26,7 +26,7 @@ from polyref_properties.checks import (
     total_tolerance,
     worse,
 )
-from polyref_properties.conditions import always
+from polyref_properties.conditions import needs_own_result
 from polyref_properties.strategies import BENIGN, cases, offered, reduced
 
 
@@ -176,7 +176,7 @@ NO_ROWS = Property(
     formula="none: (); sum: 0; mean: 0 / 0",
     citation="torch.nn.functional.cross_entropy of a batch of no rows",
     remedy="Add the losses up for a sum, and neither take it from a mean nor begin it with a number.",
-    applies=always,
+    applies=needs_own_result,
     strategy=_simple,
     check=_empty,
     mutants=("sum-from-mean", "empty-batch-is-a-zero"),
@@ -216,6 +216,7 @@ UNKNOWN = Property(
     strategy=_simple,
     check=_unknown,
     mutants=("unknown-reduction-is-mean", "unknown-reduction-is-none"),
+    of_chance=True,
 )
 
 LAWS = (AGREE, ONE_ROW, NO_ROWS, UNKNOWN)

@@ -151,7 +151,7 @@ IMPOSSIBLE = Property(
     statement="A class with the logit minus infinity is impossible: loss and gradient of another one are finite.",
     formula="z_k = -inf: p_k = 0, dl/dz_k = 0",
     citation="Definition of softmax; masked_fill(mask, -inf) is the usual way to leave classes out",
-    remedy="Pick the target's log-probability with gather or torch.where: 0 * -inf, of a one-hot product, is NaN.",
+    remedy="Take logarithms from log_softmax in the dtype of the logits, and clamp neither logits nor probabilities.",
     applies=needs_softmax,
     strategy=_with_impossible,
     check=_impossible,
@@ -266,6 +266,7 @@ NAN = Property(
     check=_nan,
     mutants=("nan-to-num", "batch-maximum-subtracted"),
     self_scaled=True,
+    of_chance=True,
 )
 
 
@@ -307,6 +308,7 @@ INFINITE = Property(
     check=_infinite,
     mutants=("nan-to-num", "logits-clamped"),
     self_scaled=True,
+    of_chance=True,
 )
 
 LAWS = (LARGEST, TIES, IMPOSSIBLE, SMALL_GAMMA, NAN, INFINITE)

@@ -54,6 +54,8 @@ def _first_term_gradient(case: Case, context: Context) -> Outcome:
     bare = case.with_spec(epsilon=(0.0,))
     with_term, without = context.observe(case, gradient=True), context.observe(bare, gradient=True)
     truth, truth_bare = context.lawful(case), context.lawful(bare)
+    if truth.balls.value is None:
+        return UNDECIDED  # a mean with nothing to divide by
     target = case.target[0]
     assert isinstance(target, int)
     assert with_term.gradient is not None

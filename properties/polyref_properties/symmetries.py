@@ -16,7 +16,18 @@ from polyref.spec import Link, Reduction, Weighting
 from polyref.subject.convention import Convention
 from polyref.subject.dialect import Dialect
 from polyref.verdict import Outcome, Truth, Verdict
-from polyref_properties.checks import Place, agree, asked, over, rational, total, total_tolerance, worse
+from polyref_properties.checks import (
+    NO_NUMBER,
+    UNDECIDED,
+    Place,
+    agree,
+    asked,
+    over,
+    rational,
+    total,
+    total_tolerance,
+    worse,
+)
 from polyref_properties.conditions import all_of, always, needs_softmax, needs_unreduced
 from polyref_properties.strategies import BENIGN, cases, shifted_pairs, single
 
@@ -26,9 +37,17 @@ from polyref_properties.strategies import BENIGN, cases, shifted_pairs, single
 def _shift(case: Case, context: Context) -> Outcome:
     here, there = single(case, 0), single(case, 1)
     constant = there.logits[0][0] - here.logits[0][0]
-    tolerance = total_tolerance(context.truth(here)) + total_tolerance(context.truth(there))
+    truths = [context.truth(half) for half in (here, there)]
+    if any(truth.balls.value is None for truth in truths):
+        return UNDECIDED  # a mean with nothing to divide by
+    tolerance = sum(map(total_tolerance, truths))
+    values = [context.observe(half).value or () for half in (here, there)]
     try:
-        before, after = total(context.observe(here).value or ()), total(context.observe(there).value or ())
+        before = total(values[0])
+    except OverflowError:
+        return UNDECIDED  # no number without the shift either: another law's matter
+    try:
+        after = total(values[1])
     except OverflowError:
         return Outcome(
             Verdict.VIOLATED, float("inf"), "finite losses", "an infinity or a NaN", "The shifted logits overflow."
@@ -210,10 +229,12 @@ def _impossible(case: Case, context: Context) -> Outcome:
         return place if place.column is None else place._replace(column=place.column + (place.column >= at))
 
     own = {place: (0.0, 0.0) for place in with_it if place.quantity == "dl/dz" and place.column == at}
-    return worse(
+    outcome = worse(
         agree(asked(bare, context), with_it, f"Class {at} has probability 0, and changes the loss.", where),
         agree(own, with_it, f"Class {at} has probability 0, and has a gradient."),
     )
+    lost = outcome.verdict is Verdict.VIOLATED and outcome.observed.endswith("nan")
+    return replace(outcome, remedy=NO_NUMBER) if lost else outcome
 
 
 IMPOSSIBLE = Property(
@@ -222,7 +243,7 @@ IMPOSSIBLE = Property(
     statement="A class of logit -inf has probability 0: it changes neither the loss nor the other derivatives.",
     formula="l(z, -inf) = l(z); dl/dz of that class = 0",
     citation="Definition of softmax: exp(-inf) = 0; logits are masked with -inf",
-    remedy="Pick the target's logarithm with gather, as 0 * log 0 is NaN, and add no constant to probabilities.",
+    remedy="Add no constant to probabilities, clamp none, and let the number of classes appear nowhere.",
     applies=all_of(needs_softmax, _any_number_of_classes),
     strategy=_impossible_cases,
     check=_impossible,

@@ -92,6 +92,28 @@ def test_without_class_weights_the_laws_of_weights_say_nothing():
     assert "built in" in LAWS["class-permutation"].applies(convention, built_in)
 
 
+def test_a_program_of_jax_is_not_asked_for_an_exception():
+    law = LAWS["label-out-of-range-is-an-error"]
+    assert "JAX" in law.applies(replace(CONVENTION, framework="jax"), CLAIMED)
+    assert law.applies(replace(CONVENTION, framework="tensorflow"), CLAIMED) is None
+
+
+def test_an_impossible_class_has_a_remedy_for_what_is_seen():
+    case = Case(PLAIN, BINARY64, ((0.0, 1.0, -math.inf),), (0,))
+    for name, about_nan in (("one-hot-times-logarithm", True), ("logits-floored", False)):
+        outcome = check(LAWS["impossible-class-changes-nothing"], case, context(all_mutants()[name].loss))
+        assert (outcome.verdict, "NaN" in outcome.remedy) == (Verdict.VIOLATED, about_nan)
+
+
+def test_a_loss_that_is_no_number_without_a_shift_is_not_accused_of_overflow():
+    def zero_over_zero(self, logits, labels):
+        return Textbook.forward(self, logits, labels) * math.nan
+
+    pair = Case(PLAIN, BINARY64, ((0.0, 0.0), (1024.0, 1024.0)), (0, 0))
+    assert verdict("shift-invariance", pair, variant(forward=zero_over_zero)) is Verdict.INCONCLUSIVE
+    assert verdict("shift-invariance", pair) is Verdict.HOLDS
+
+
 #: Published code, and the laws of these themes that it breaks: its weights are on one part only, and so on.
 _WEIGHTS = {"weight-multiplies-the-whole-loss", "zero-weight-row-is-zero", "scale-of-the-weights"}
 PUBLISHED = [

@@ -131,6 +131,9 @@ class Slow:
 
     name, convention = "slow", CONVENTION
 
+    def afresh(self):
+        pass
+
     def observe(self, _, **asked):
         compiled = asked["manner"].mode == "compiled"
         return Observation(killed="timeout") if compiled else Observation(value=(0.0,) * 4)

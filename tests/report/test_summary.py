@@ -44,6 +44,11 @@ def test_each_law_is_counted_once() -> None:
     assert found.decided == 2
 
 
+def test_a_broken_law_is_not_undecided_too() -> None:
+    document = build(findings=_findings(("a", B), ("a", U), ("b", H), ("b", U), ("c", U)))
+    assert [f.property for f in summary.undecided(document)] == ["b", "c"]
+
+
 def test_some() -> None:
     assert summary.some(()) == ""
     assert summary.some(("a", "b", "c", "d")) == "a, b, c, d"

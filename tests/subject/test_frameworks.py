@@ -24,7 +24,7 @@ from polyref.subject.chance import SeededSubject
 from polyref.subject.client import Subject
 from polyref.subject.frameworks import framework, install_hint
 from polyref.subject.frameworks.base import Call
-from polyref.subject.frameworks.detect import candidates
+from polyref.subject.frameworks.detect import candidates, finished_by
 from polyref.subject.identify import identify
 from polyref.subject.manner import Manner
 from polyref.verdict import Verdict
@@ -55,6 +55,45 @@ def foreign(target: str):
 
 def local(target: str) -> LocalSubject:
     return LocalSubject(foreign(target))
+
+
+def test_a_base_class_of_keras_casts_and_reduces_for_its_losses():
+    needs("tensorflow")
+    keras, tf = importlib.import_module("keras"), importlib.import_module("tensorflow")
+
+    class Zeros(keras.losses.Loss):
+        def call(self, y_true, y_pred):
+            return tf.reduce_sum(y_true * 0 + y_pred * 0, -1)
+
+    class Own(Zeros):
+        def __call__(self, y_true, y_pred):
+            return self.call(y_true, y_pred)
+
+    wide = tf.zeros((0, 3), "float64")
+    for reduction in ("sum", "none", "sum_over_batch_size"):
+        loss = Zeros(reduction=reduction)(wide, wide)
+        assert (loss.dtype.name, tuple(loss.shape)) == ("float32", (0,))  # the framework's doing, not the subject's
+    assert finished_by(Zeros) == finished_by(Zeros()) == "keras.losses.Loss"
+    assert (
+        finished_by(Own) is finished_by(keras.losses.categorical_crossentropy) is finished_by(torch.nn.NLLLoss) is None
+    )
+    runner = local("tensorflow:Poly1")
+    dialect = identify(runner)
+    for law in ("dtype-is-kept", "empty-batch"):
+        assert "keras.losses.Loss" in objection(LAWS[law], runner.convention, dialect)
+    assert any("keras.losses.Loss" in note for note in runner.convention.notes)
+
+
+@pytest.mark.parametrize("name", ["tensorflow", "jax"])
+def test_what_importing_a_framework_changes_is_not_told_of_its_subject(name, tmp_path):
+    needs(name)
+    file = tmp_path / "theirs.py"
+    file.write_text(
+        f"import os\nimport {name}\nos.environ['THEIRS'] = '1'\n"
+        "def loss(logits, labels):\n    return logits[0, 0] * 0\n"
+    )
+    with Subject.open(f"{file}:loss", framework=name) as subject:
+        assert subject.changed == ("the environment variable THEIRS",)
 
 
 def judged(runner, law: str, fmt=BINARY32, examples=12) -> Verdict:

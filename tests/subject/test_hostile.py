@@ -106,6 +106,12 @@ def test_the_time_of_an_audit_is_limited(few_laws, monkeypatch):
     assert [f.property for f in document.violated] == [PROCESS]
 
 
+def test_no_memory_for_torch_names_the_limit(tmp_path):
+    (tmp_path / "theirs.py").write_text("def loss(logits, labels):\n    return logits\n")
+    with pytest.raises(UsageError, match=r"the limit on memory, 0\.01 GiB, .* give more with --memory"):
+        audits.opened(f"{tmp_path}/theirs.py:loss", Options(limits=Limits(memory_bytes=int(0.01 * 2**30))))
+
+
 def test_no_time_at_all_is_a_refusal():
     with pytest.raises(UsageError, match=r"the time for the audit, 0\.01 s, was used up, and importing it was not"):
         Subject.open("subject.zoo:plain", limits=Limits(total_seconds=0.01))

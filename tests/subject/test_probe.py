@@ -135,6 +135,26 @@ def test_refused_formats_are_among_the_attempts():
     assert any("binary64" in a.call and "float32 only" in a.outcome for a in found.attempts)
 
 
+class NoAttributes:
+    """Its attributes cannot even be asked for."""
+
+    def __init__(self, epsilon=1.0):
+        object.__setattr__(self, "held", epsilon)
+
+    def __getattr__(self, name):
+        raise RuntimeError(f"no {name} for you")
+
+    def __call__(self, logits, labels):
+        log_pt = logits.log_softmax(1).gather(1, labels[:, None])[:, 0]
+        return -log_pt + self.held * (1 - log_pt.exp())
+
+
+def test_attributes_that_cannot_be_looked_up_are_not_there():
+    text = "NoAttributes(epsilon=…)(logits, labels) → (N,)"
+    assert probe(NoAttributes, "NoAttributes").text == text
+    assert LocalSubject(NoAttributes()).convention.text.endswith("(logits, labels) → (N,)")
+
+
 def test_a_hard_coded_class_count():
     found = convention("three_classes")
     assert found.classes == 3

@@ -11,8 +11,20 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from polyref.subject.frameworks import NAMES
+from polyref.subject.lookup import attribute, unwrapped
 
 _PACKAGES = {"jaxlib": "jax"} | {name: name for name in NAMES}
+
+
+#: The losses of Keras 3: each is cast to keras.config.floatx(), and no rows are reduced to an array of none.
+_KERAS = "keras.src.losses.loss"
+
+
+def finished_by(subject: Any) -> str | None:
+    """The class of a framework that makes the result of what the subject computes, if it inherits from one."""
+    mro = type.mro(subject) if isinstance(subject, type) else type.mro(type(subject))
+    calling = next((c for c in mro if "__call__" in vars(c)), None)
+    return "keras.losses.Loss" if calling is not None and calling.__module__ == _KERAS else None
 
 
 def candidates(subject: Any) -> Iterator[str]:
@@ -43,8 +55,8 @@ def _functions(subject: Any, found: set[str]) -> Iterator[FunctionType]:
     """The functions that a subject is made of; frameworks that its classes come from are added to ``found``."""
     while isinstance(subject, functools.partial):
         subject = subject.func
-    subject = inspect.unwrap(subject)
-    owner = getattr(subject, "__self__", None)
+    subject = unwrapped(subject)
+    owner = attribute(subject, "__self__")
     if isinstance(subject, FunctionType):
         yield subject
         return
@@ -72,7 +84,7 @@ def _walk(function: FunctionType, found: set[str], seen: set[FunctionType]) -> N
             if name is not None:
                 found.add(name)
                 continue
-            inner = inspect.unwrap(value) if callable(value) else value
+            inner = unwrapped(value) if callable(value) else value
             if isinstance(inner, FunctionType) and inner not in seen and _package(inner) == _package(function):
                 _walk(inner, found, seen)
 
@@ -98,7 +110,7 @@ def _package(function: FunctionType) -> str:
 def _framework_of(value: Any) -> str | None:
     if isinstance(value, ModuleType):
         return _of_package(value.__name__)
-    module = getattr(value, "__module__", None)
+    module = attribute(value, "__module__")
     return _of_package(module) if isinstance(module, str) else None
 
 
