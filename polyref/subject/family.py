@@ -52,6 +52,7 @@ def members(convention: Convention, settable: frozenset[str]) -> Iterator[Dialec
 
 def _under(link: Link, convention: Convention, settable: frozenset[str]) -> Iterator[Dialect]:
     alpha = _number(convention.default("alpha"))
+    share = None if alpha is None or not 0 <= alpha <= 1 else alpha  # any other is no weight of a class against another
     given = _number(convention.default("gamma"))
     gammas = (0.0,) if "gamma" in settable else tuple(dict.fromkeys(v for v in (given, *_GAMMAS) if v is not None))
     default = _numbers(convention.default("epsilon"))
@@ -59,13 +60,15 @@ def _under(link: Link, convention: Convention, settable: frozenset[str]) -> Iter
         epsilons: tuple[tuple[float, ...], ...] = (default or (1.0,),)
     else:
         epsilons = tuple(dict.fromkeys(filter(None, (default, (1.0,), (0.0,), (-1.0,), (2.0,)))))
-    alphas = (None,) if link is Link.SOFTMAX else tuple(dict.fromkeys((None, alpha, 0.25)))
+    alphas = (None,) if link is Link.SOFTMAX else tuple(dict.fromkeys((None, share, 0.25)))
     built_in: tuple[tuple[float, ...] | None, ...] = (None,)
     if "weight" not in settable:
         fixed = _numbers(convention.default("weight"))
-        built_in += () if fixed is None else (fixed,)
-        if link is Link.SOFTMAX and alpha is not None:
-            built_in += ((alpha, 1 - alpha), (alpha, alpha))
+        built_in += () if fixed is None or min(fixed) < 0 else (fixed,)
+        if link is Link.SOFTMAX and share is not None:
+            built_in += ((share, 1 - share), (share, share))
+        elif link is Link.SOFTMAX and alpha is not None and alpha > 1:
+            built_in += ((alpha, alpha),)
     # A polynomial of sigmoids beside a softmax logarithm; its exponent may be fixed where gamma can be chosen.
     polynomials: tuple[tuple[Link | None, float | None], ...] = ((None, None),)
     if link is Link.SOFTMAX:

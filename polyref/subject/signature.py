@@ -111,6 +111,12 @@ def _may_be(name: str, parameter: inspect.Parameter) -> bool:
     return True
 
 
+def may_be_epsilon(parameter: inspect.Parameter) -> bool:
+    """Whether a parameter is called alpha and holds one number, which may be the coefficient of x as well."""
+    number = isinstance(parameter.default, (int, float)) and not isinstance(parameter.default, bool)
+    return parameter.kind in _NAMED and parameter.name.lower() in SYNONYMS["alpha"] and number
+
+
 def epsilon_forms(parameter: inspect.Parameter) -> tuple[EpsilonForm, ...]:
     """The forms of epsilon to try; first the list of Poly-N if its default, its annotation or its name says so."""
     annotation = str(parameter.annotation).lower() if parameter.annotation is not inspect.Parameter.empty else ""

@@ -1,0 +1,31 @@
+"""What is easily misread is told for what it is."""
+
+from __future__ import annotations
+
+import pytest
+
+from polyref.subject.identify import identify
+from polyref.subject.local import LocalSubject
+from subject import peculiar
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.mark.parametrize(
+    ("subject", "epsilon", "formula"),
+    [
+        (peculiar.alpha_is_epsilon, 2.0, "CE + eps x"),
+        (peculiar.whole_alpha, 1, "CE - eps x"),
+        (peculiar.alpha_balances, 1.0, "w [CE + eps x], w = 0.25 for class 0, 0.25 for the others"),
+    ],
+)
+def test_alpha_is_epsilon_where_it_acts_as_one(subject, epsilon, formula):
+    runner = LocalSubject(subject)
+    assert runner.convention.default("epsilon") == epsilon
+    assert identify(runner).formula == formula
+
+
+def test_alpha_above_one_is_no_share():
+    found = identify(LocalSubject(peculiar.alpha_weights))
+    assert found.known
+    assert found.formula == "w [CE + x], w = 3 for class 0, 3 for the others"
