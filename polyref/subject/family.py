@@ -55,11 +55,11 @@ def _under(link: Link, convention: Convention, settable: frozenset[str]) -> Iter
     share = None if alpha is None or not 0 <= alpha <= 1 else alpha  # any other is no weight of a class against another
     given = _number(convention.default("gamma"))
     gammas = (0.0,) if "gamma" in settable else tuple(dict.fromkeys(v for v in (given, *_GAMMAS) if v is not None))
-    default = _numbers(convention.default("epsilon"))
+    default = set_epsilon(convention)
     if "epsilon" in settable:
         epsilons: tuple[tuple[float, ...], ...] = (default or (1.0,),)
     else:
-        epsilons = tuple(dict.fromkeys(filter(None, (default, (1.0,), (0.0,), (-1.0,), (2.0,)))))
+        epsilons = ((1.0,), (0.0,), (-1.0,), (2.0,)) if default is None else (default,)
     alphas = (None,) if link is Link.SOFTMAX else tuple(dict.fromkeys((None, share, 0.25)))
     built_in: tuple[tuple[float, ...] | None, ...] = (None,)
     if "weight" not in settable:
@@ -97,6 +97,11 @@ def _under(link: Link, convention: Convention, settable: frozenset[str]) -> Iter
                 built_in=weights,
                 weighting=str(weighting) if "weight" in settable else "none",
             )
+
+
+def set_epsilon(convention: Convention) -> tuple[float, ...] | None:
+    """What epsilon is by default or was set to, None where no numbers say so."""
+    return _numbers(convention.default("epsilon"))
 
 
 def _number(value: object) -> float | None:

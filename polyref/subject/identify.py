@@ -21,7 +21,7 @@ from polyref.subject.convention import Convention
 from polyref.subject.course import course
 from polyref.subject.deviation import Explained, Search
 from polyref.subject.dialect import WHOLE_LOSS_REMEDY, Dialect
-from polyref.subject.family import default_reduction, explaining, mean_of, members, nearest
+from polyref.subject.family import default_reduction, explaining, mean_of, members, nearest, set_epsilon
 from polyref.subject.fit import fit
 from polyref.subject.questions import Sample, ask, batches_of_another_size, family_cases, further_cases, settable
 from polyref.subject.runner import Runner
@@ -50,7 +50,10 @@ def identify(runner: Runner) -> Dialect:
     candidates = list(members(convention, settable(convention)))
     best = nearest(candidates, samples) or candidates[0]
     if best.residual > limit and "epsilon" not in best.settable:
-        best = next(explaining(candidates, samples, limit), best)
+        measured = next(explaining(candidates, samples, limit), best)
+        # What epsilon was set to is its meaning, as long as one step that is done otherwise explains the rest.
+        if set_epsilon(convention) is None or not _one_step(_bases(best, candidates), samples, limit):
+            best = measured
     single = all(BINARY32.contains(v) for s in samples for v in s.value)
     if limit < best.residual <= _SINGLE and single:
         text = "Its answers are as far from the formula as if they had been computed in binary32, whatever it is given."
@@ -154,6 +157,11 @@ def _explanation(
         if found := among.everywhere(pairs=True):
             return search, search.by_condition(min(found, key=search.left))
     return None
+
+
+def _one_step(bases: Sequence[Dialect], samples: Sequence[Sample], limit: float) -> bool:
+    """Whether a single step that is done otherwise explains the answers."""
+    return any(Search(base, samples, limit).everywhere(pairs=False) for base in bases)
 
 
 def _told(search: Search, found: Sequence[Explained]) -> list[tuple[str, str]]:

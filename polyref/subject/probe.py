@@ -25,7 +25,7 @@ from polyref.subject.explore import explored, formats_of, with_parameters
 from polyref.subject.frameworks import framework as adapter
 from polyref.subject.frameworks.detect import candidates
 from polyref.subject.overrides import FOUND_OUT, Forms
-from polyref.subject.signature import known_attributes, portable, role_named, signature_of
+from polyref.subject.signature import known_values, portable, role_named, signature_of
 from polyref.subject.trial import Trials, trial_case
 
 #: Tried in this order; the ones after the first find code that only works with a class count of its own.
@@ -83,7 +83,7 @@ def probe(
 def _probed(trials: Trials, base: Convention, forms: Forms) -> Convention:
     """The convention under one framework."""
     subject, name = trials.subject, base.name
-    known = dict(known_attributes(subject)) if _kinds(subject) == ("instance",) else {}
+    known = dict(known_values(subject))
     known |= {role: portable(v) for k, v in (*base.init, *base.call) if (role := role_named(k)) is not None}
     base = replace(base, fixed=tuple(known.items()))
 

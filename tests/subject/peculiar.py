@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from right import entropy, x
+from torch import nn
 
 
 def alpha_is_epsilon(logits, labels, alpha=2.0):
@@ -22,3 +23,37 @@ def alpha_balances(logits, labels, alpha=0.25, epsilon=1.0):
 def alpha_weights(logits, labels, alpha=3.0):
     """alpha is a factor of the whole loss."""
     return alpha * (entropy(logits, labels) + x(logits, labels))
+
+
+class Square(nn.Module):
+    """The exponent is 2, whatever epsilon was set to."""
+
+    def __init__(self, epsilon=1.0):
+        super().__init__()
+        self.epsilon = epsilon
+
+    def forward(self, logits, labels):
+        return (entropy(logits, labels) + self.epsilon * x(logits, labels) ** 2).mean()
+
+
+def square_with(epsilon):
+    def loss(logits, labels):
+        return Square(epsilon)(logits, labels)
+
+    return loss
+
+
+def negative_square(logits, labels):
+    """Nothing but its answers says that eps_2 is -1."""
+    return entropy(logits, labels) - x(logits, labels) ** 2
+
+
+def _two_terms(epsilon):
+    def loss(logits, labels):
+        return entropy(logits, labels) + (1 + epsilon) * x(logits, labels) + 1.5 * epsilon * x(logits, labels) ** 2
+
+    return loss
+
+
+#: What it closes over is called epsilon, and no one step makes a Poly-1 of it.
+elsewhere = _two_terms(0.5)

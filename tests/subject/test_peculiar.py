@@ -29,3 +29,17 @@ def test_alpha_above_one_is_no_share():
     found = identify(LocalSubject(peculiar.alpha_weights))
     assert found.known
     assert found.formula == "w [CE + x], w = 3 for class 0, 3 for the others"
+
+
+@pytest.mark.parametrize("subject", [peculiar.Square(-1.0), peculiar.square_with(-1.0)])
+def test_an_epsilon_that_was_set_is_the_first_one(subject):
+    found = identify(LocalSubject(subject))
+    assert not found.known
+    assert found.spec.epsilon == (-1.0,)
+    assert found.formula == "CE - x^2"
+    assert found.deviation.startswith("The exponent is fixed at 2")
+
+
+def test_an_epsilon_that_nothing_sets_may_be_any():
+    found = identify(LocalSubject(peculiar.negative_square))
+    assert (found.known, found.formula, found.spec.epsilon) == (True, "CE - x^2", (0.0, -1.0))
