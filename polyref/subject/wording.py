@@ -92,9 +92,9 @@ def law(dialect: Dialect, convention: Convention, found: Sequence[Explained]) ->
     behind = []
     for explained in found:
         steps = explained.formula
-        shown = any(choice.step in _IN_THE_FORMULA for choice, _ in steps.chosen)
+        shown = any(choice.step in _IN_THE_FORMULA for choice, _ in explained.own)
         text = otherwise(steps, dialect, convention) if shown else ""
-        remarks = [c.text.replace("{c}", number(n)) for c, n in steps.chosen if c.step not in _IN_THE_FORMULA]
+        remarks = [c.text.replace("{c}", number(n)) for c, n in explained.own if c.step not in _IN_THE_FORMULA]
         if explained.condition:
             behind.append(f"where {explained.condition}: {', '.join(filter(None, (text, *remarks)))}")
         else:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from right import entropy, x
 from torch import nn
+from torch.nn import functional as F
 
 
 def alpha_is_epsilon(logits, labels, alpha=2.0):
@@ -57,3 +59,25 @@ def _two_terms(epsilon):
 
 #: What it closes over is called epsilon, and no one step makes a Poly-1 of it.
 elsewhere = _two_terms(0.5)
+
+
+def _of_cross_entropy(logits, labels):
+    """Cross-entropy and exp(-it), of soft labels too, where exp(-CE) is no probability of the label."""
+    ce = F.cross_entropy(logits, labels, reduction="none")
+    return ce, torch.exp(-ce)
+
+
+def sign_and_soft(logits, labels, epsilon=1.0):
+    ce, likelihood = _of_cross_entropy(logits, labels)
+    return ce - epsilon * (1 - likelihood)
+
+
+def exponent_and_soft(logits, labels, epsilon=1.0):
+    ce, likelihood = _of_cross_entropy(logits, labels)
+    return (ce + (1 - likelihood) ** epsilon).mean()
+
+
+def sum_and_soft(logits, labels, epsilon=1.0, reduction="mean"):
+    ce, likelihood = _of_cross_entropy(logits, labels)
+    losses = ce + epsilon * (1 - likelihood)
+    return losses if reduction == "none" else losses.sum()

@@ -43,3 +43,24 @@ def test_an_epsilon_that_was_set_is_the_first_one(subject):
 def test_an_epsilon_that_nothing_sets_may_be_any():
     found = identify(LocalSubject(peculiar.negative_square))
     assert (found.known, found.formula, found.spec.epsilon) == (True, "CE - x^2", (0.0, -1.0))
+
+
+@pytest.mark.parametrize(
+    ("subject", "everywhere", "soft", "defect"),
+    [
+        (peculiar.sign_and_soft, "CE - eps x", "CE - eps {}", "Epsilon has the wrong sign. Where labels are soft: "),
+        (peculiar.exponent_and_soft, "CE + x^(eps)", "CE + {}^(eps)", "Epsilon is an exponent, not a factor"),
+        (
+            peculiar.sum_and_soft,
+            "CE + eps x; reduction mean: their sum",
+            "CE + eps {}",
+            "Reduction mean returns the sum. Where labels are soft: ",
+        ),
+    ],
+)
+def test_what_is_done_everywhere_comes_first(subject, everywhere, soft, defect):
+    found = identify(LocalSubject(subject))
+    first, behind = found.formula.rsplit("; where labels are soft: ", 1)
+    assert (first, behind) == (everywhere, soft.format("(1 - prod_k p_k^q_k)"))
+    assert found.deviation.startswith(defect)
+    assert "no formula was found" not in found.deviation
