@@ -17,6 +17,7 @@ class Dialect:
         spec: link, weighting, gamma, alpha, polynomial link, and the epsilon and reduction that the subject has by
             default; the nearest member of the family where ``known`` is False.
         known: whether ``spec`` describes the subject to rounding.
+        link_known: whether its answers say that the link is that of ``spec``; where no formula was found they may not.
         settable: which of epsilon, gamma, weight, smoothing the subject lets a caller choose.
         mean: what the subject's "mean" divides by.
         built_in: class weights that a caller cannot choose, the last one for all further classes; None where there are
@@ -34,6 +35,7 @@ class Dialect:
     formula: str
     spec: Spec
     known: bool = True
+    link_known: bool = True
     settable: frozenset[str] = frozenset({"epsilon", "gamma", "weight"})
     mean: Reduction = Reduction.MEAN
     built_in: tuple[float, ...] | None = None
