@@ -16,7 +16,8 @@ from dataclasses import replace
 
 from polyref.errors import NothingMeasured
 from polyref.formats import BINARY32
-from polyref.spec import Reduction, Weighting
+from polyref.spec import Link, Reduction, Weighting
+from polyref.subject.built_in import weighted
 from polyref.subject.convention import Convention
 from polyref.subject.course import course
 from polyref.subject.deviation import Explained, Search
@@ -54,6 +55,8 @@ def identify(runner: Runner) -> Dialect:
         # What epsilon was set to is its meaning, as long as one step that is done otherwise explains the rest.
         if set_epsilon(convention) is None or not _one_step(_bases(best, candidates), samples, limit):
             best = measured
+    if best.residual > limit and "weight" not in best.settable:
+        best = next(weighted(runner, candidates, samples, limit), best)
     single = all(BINARY32.contains(v) for s in samples for v in s.value)
     if limit < best.residual <= _SINGLE and single:
         text = "Its answers are as far from the formula as if they had been computed in binary32, whatever it is given."
@@ -109,7 +112,9 @@ def _unknown(
         fitted = fit(best, samples, limit)
         note = course(runner, best, rounds=False)
         told = "Its formula is no member of the PolyLoss family."
-        return replace(fitted, deviation=told, remedy=WHOLE_LOSS_REMEDY, notes=() if note is None else (note,))
+        established = fitted.residual <= limit or _link_shows(runner, best, samples, limit)
+        fitted = replace(fitted, link_known=established, deviation=told, remedy=WHOLE_LOSS_REMEDY)
+        return replace(fitted, notes=() if note is None else (note,))
     search, found = explanation
     note = course(runner, search.dialect, rounds=_rounds(found))
     dialect = replace(
@@ -157,6 +162,19 @@ def _explanation(
         if found := among.everywhere(pairs=True):
             return search, search.by_condition(min(found, key=search.left))
     return None
+
+
+def _link_shows(runner: Runner, best: Dialect, samples: Sequence[Sample], limit: float) -> bool:
+    """Whether the answers show the link without a formula: a loss of each logit, or one that no common shift moves."""
+    if runner.convention.result == "elements":
+        return True
+    shifted = [replace(s.case, logits=tuple(tuple(z + 1 for z in row) for row in s.case.logits)) for s in samples]
+    moved = {s.case: s.value for s in ask(runner, shifted)}
+    invariant = [
+        all(abs(a - b) <= limit * max(1.0, abs(a)) for a, b in zip(s.value, moved.get(case, ()), strict=False))
+        for s, case in zip(samples, shifted, strict=True)
+    ]
+    return best.spec.link is Link.SOFTMAX and len(moved) == len(set(shifted)) and all(invariant)
 
 
 def _one_step(bases: Sequence[Dialect], samples: Sequence[Sample], limit: float) -> bool:

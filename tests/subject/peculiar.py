@@ -81,3 +81,48 @@ def sum_and_soft(logits, labels, epsilon=1.0, reduction="mean"):
     ce, likelihood = _of_cross_entropy(logits, labels)
     losses = ce + epsilon * (1 - likelihood)
     return losses if reduction == "none" else losses.sum()
+
+
+def balanced(logit, target, alpha=0.25, gamma=2.0, eps=1.0):
+    """alpha_t on both parts, each logit by itself."""
+    agreed = torch.where(target == 1, logit.sigmoid(), (-logit).sigmoid())
+    bce = F.binary_cross_entropy_with_logits(logit, target, reduction="none")
+    share = alpha * target + (1 - alpha) * (1 - target)
+    return (share * ((1 - agreed) ** gamma * bce + eps * (1 - agreed) ** (gamma + 1))).mean()
+
+
+def no_formula(logits, labels):
+    """A sigmoid loss that is nothing that polyref knows."""
+    hit = F.one_hot(labels, logits.shape[1]).to(logits)
+    bce = F.binary_cross_entropy_with_logits(logits, hit, reduction="none")
+    return (bce * (2 + torch.sin(bce))).sum(1) ** 1.1
+
+
+def no_formula_of_softmax(logits, labels):
+    ce = entropy(logits, labels)
+    return ce * (2 + torch.sin(3 * ce))
+
+
+def constant_weights(logits, labels, epsilon=1.0):
+    """Class weights on both parts, in a constant."""
+    w = torch.tensor([0.5, 1.0, 2.0], dtype=logits.dtype)
+    return (w[labels] * (entropy(logits, labels) + epsilon * x(logits, labels))).mean()
+
+
+class BufferedWeights(nn.Module):
+    """Class weights on the focal part alone, in a buffer of binary32, from the start again where there are more."""
+
+    def __init__(self, gamma=2.0, epsilon=1.0):
+        super().__init__()
+        self.gamma, self.epsilon = gamma, epsilon
+        self.register_buffer("balance", torch.tensor([0.1, 0.75, 0.5]))
+
+    def forward(self, logits, labels):
+        focal = x(logits, labels) ** self.gamma * entropy(logits, labels)
+        w = self.balance.to(logits)[labels % len(self.balance)]
+        return w * focal + self.epsilon * x(logits, labels) ** (self.gamma + 1)
+
+
+def same_factor(logits, labels, epsilon=1.0):
+    """One factor for all classes is no class weight."""
+    return 3 * (entropy(logits, labels) + epsilon * x(logits, labels))

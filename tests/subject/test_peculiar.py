@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from polyref.formats import BINARY32
 from polyref.subject.identify import identify
 from polyref.subject.local import LocalSubject
+from polyref_properties.conditions import needs_softmax
 from subject import peculiar
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -64,3 +66,45 @@ def test_what_is_done_everywhere_comes_first(subject, everywhere, soft, defect):
     assert (first, behind) == (everywhere, soft.format("(1 - prod_k p_k^q_k)"))
     assert found.deviation.startswith(defect)
     assert "no formula was found" not in found.deviation
+
+
+def test_alpha_on_both_parts_of_a_sigmoid_loss():
+    found = identify(LocalSubject(peculiar.balanced))
+    assert found.known
+    assert found.formula == (
+        "alpha_t [x^gamma BCE + eps x^(gamma+1)], alpha_t = 0.25 for the target class, 0.75 for the others, "
+        "for each logit by itself"
+    )
+    assert not found.deviation
+
+
+@pytest.mark.parametrize(("subject", "known"), [(peculiar.no_formula, False), (peculiar.no_formula_of_softmax, True)])
+def test_without_a_formula_the_link_is_what_the_answers_show(subject, known):
+    runner = LocalSubject(subject)
+    found = identify(runner)
+    assert found.formula.startswith("no law found")
+    assert found.link_known is known
+    assert (needs_softmax(runner.convention, found) is None) is known
+
+
+def test_class_weights_in_a_constant_are_measured():
+    found = identify(LocalSubject(peculiar.constant_weights))
+    assert (found.known, found.deviation) == (True, "")
+    assert found.formula == "w [CE + eps x], w measured as (0.5, 1, 2)"
+    assert found.built_in == (0.5, 1.0, 2.0)
+
+
+def test_class_weights_in_a_buffer_are_measured_for_many_classes():
+    found = identify(LocalSubject(peculiar.BufferedWeights))
+    assert found.known
+    shown = "(0.1, 0.75, 0.5, 0.1, 0.75, 0.5, 0.1, 0.75, ...)"
+    assert found.formula == f"w x^gamma CE + eps x^(gamma+1), w measured as {shown}"
+    assert found.built_in is not None
+    assert found.built_in[0] == BINARY32.round(0.1)
+    assert "multiplies the logarithm alone" in found.deviation
+
+
+def test_one_factor_for_every_class_is_no_weight():
+    found = identify(LocalSubject(peculiar.same_factor))
+    assert found.formula == "3 (CE + eps x)"
+    assert found.built_in is None
