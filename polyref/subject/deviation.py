@@ -32,6 +32,9 @@ _OF_ELEMENTS = frozenset(
 RIGHT_LOSS = Formula()
 #: The most formulas that are compared where several explain the first answers.
 _RIVALS = 8
+#: From how many numbers a number is measured at least: one fixes it, and the others agree by accident hardly once in
+#: 10^7 each, while hundreds of choices and conditions are tried.
+_MEASURED_FROM = 3
 #: How many answers are looked at to see whether a choice changes anything.
 _LOOKED_AT = 24
 #: Places at which a number is first looked for.
@@ -247,9 +250,9 @@ class Search:
         if not left:
             return None
         rest = [i for i in self.items if not any(i is other for other in left)]
-        # The condition that leaves the fewest others in.
-        met = [(sum(map(holds, rest)), words) for words, holds in _conditions(left)]
-        return min(met, default=(0, ""), key=lambda m: m[0])[1]
+        # The condition that leaves the fewest others in, in the fewest words.
+        met = [(sum(map(holds, rest)), len(words), words) for words, holds in _conditions(left)]
+        return min(met, default=(0, 0, ""))[2]
 
     def _part(self, failing: Sequence[Item]) -> tuple[Explained, list[Item]] | None:
         """A formula for all that fails, or else for the part of it that meets a condition."""
@@ -323,6 +326,8 @@ class Search:
     def _measured(self, choice: Choice, span: tuple[float, float], failing: Sequence[Item]) -> Iterator[Formula]:
         """The formulas with the numbers that explain the answer farthest from the right loss, if they explain all."""
         item = failing[0]
+        if sum(len(i.answer) for i in failing) < _MEASURED_FROM:
+            return
         if (place := _farthest(self.base, item)) is None:
             return
 

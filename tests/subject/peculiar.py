@@ -126,3 +126,22 @@ class BufferedWeights(nn.Module):
 def same_factor(logits, labels, epsilon=1.0):
     """One factor for all classes is no class weight."""
     return 3 * (entropy(logits, labels) + epsilon * x(logits, labels))
+
+
+def masked(logits, labels, epsilon=1.0, ignore_index=-1):
+    """Written for indices: what a mask of soft labels leaves is an accident."""
+    kept = labels != ignore_index
+    logits, labels = logits[kept], labels[kept]
+    ce, likelihood = _of_cross_entropy(logits, labels)
+    return (ce + epsilon * (1 - likelihood)).mean()
+
+
+def polynomial_of_the_mean(logits, labels, epsilon=1.0):
+    """The cross-entropy is reduced before the polynomial is taken of it."""
+    ce = F.cross_entropy(logits, labels)
+    return ce + epsilon * (1 - torch.exp(-ce))
+
+
+def weighted_polynomial_of_the_mean(logits, labels, epsilon=1.0, weight=None):
+    ce = F.cross_entropy(logits, labels, weight)
+    return ce + epsilon * (1 - torch.exp(-ce))

@@ -108,3 +108,17 @@ def test_one_factor_for_every_class_is_no_weight():
     found = identify(LocalSubject(peculiar.same_factor))
     assert found.formula == "3 (CE + eps x)"
     assert found.built_in is None
+
+
+def test_one_answer_is_no_measurement():
+    found = identify(LocalSubject(peculiar.masked))
+    assert found.formula == "CE + eps x"
+    assert found.deviation == "Where labels are soft, no formula was found."
+    assert not found.remedy
+
+
+@pytest.mark.parametrize("subject", [peculiar.polynomial_of_the_mean, peculiar.weighted_polynomial_of_the_mean])
+def test_a_polynomial_of_the_mean_cross_entropy(subject):
+    found = identify(LocalSubject(subject))
+    assert "CE + eps (1 - exp(-mean CE))" in found.formula
+    assert "Pt of the mean, exp(-mean CE)" in found.deviation
