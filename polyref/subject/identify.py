@@ -22,7 +22,7 @@ from polyref.subject.convention import Convention
 from polyref.subject.course import course
 from polyref.subject.deviation import Explained, Search
 from polyref.subject.dialect import WHOLE_LOSS_REMEDY, Dialect
-from polyref.subject.family import default_reduction, explaining, mean_of, members, nearest, set_epsilon
+from polyref.subject.family import default_reduction, explaining, mean_of, members, nearest, predicted, set_epsilon
 from polyref.subject.fit import fit
 from polyref.subject.questions import Sample, ask, batches_of_another_size, family_cases, further_cases, settable
 from polyref.subject.runner import Runner
@@ -37,6 +37,10 @@ _CHANCE = "Its answers are changed by chance: the same question gets another ans
 _NO_CHANCE = "Draw no random numbers in a loss."
 #: What a computation in binary32 leaves: some dozens of its unit roundoff.
 _SINGLE = 2.0**-18
+#: The same of a part, where the other digits do not show it: some units of its roundoff.
+_PARTLY_SINGLE = 2.0**-20
+#: From how many answers that are off a rounding is told from another formula, and which part of them is off either way.
+_MANY, _EITHER_WAY = 8, 0.2
 
 
 def identify(runner: Runner) -> Dialect:
@@ -109,6 +113,10 @@ def _unknown(
     further = ask(runner, list(further_cases(convention, best)))
     explanation = _explanation(_bases(best, candidates), samples, further, limit)
     if explanation is None:
+        if best.residual <= _PARTLY_SINGLE and _scattered(best, samples, limit):
+            text = "Its answers are as far from the formula as if a part of it had been computed in binary32."
+            rounded = replace(best, precision=BINARY32.precision, notes=(text,), mean=mean_of(runner, best))
+            return _known(runner, rounded, samples, _SINGLE)
         fitted = fit(best, samples, limit)
         note = course(runner, best, rounds=False)
         told = "Its formula is no member of the PolyLoss family."
@@ -162,6 +170,16 @@ def _explanation(
         if found := among.everywhere(pairs=True):
             return search, search.by_condition(min(found, key=search.left))
     return None
+
+
+def _scattered(dialect: Dialect, samples: Sequence[Sample], limit: float) -> bool:
+    """Whether many answers are off the formula, too much as well as too little, as rounding has it."""
+    above = [v > p for s in samples for v, p in _off(dialect, s) if abs(v - p) > limit * max(1.0, abs(p))]
+    return len(above) >= _MANY and _EITHER_WAY <= sum(above) / len(above) <= 1 - _EITHER_WAY
+
+
+def _off(dialect: Dialect, sample: Sample) -> Iterator[tuple[float, float]]:
+    return zip(sample.value, predicted(dialect, sample), strict=True)
 
 
 def _link_shows(runner: Runner, best: Dialect, samples: Sequence[Sample], limit: float) -> bool:

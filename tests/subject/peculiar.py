@@ -145,3 +145,22 @@ def polynomial_of_the_mean(logits, labels, epsilon=1.0):
 def weighted_polynomial_of_the_mean(logits, labels, epsilon=1.0, weight=None):
     ce = F.cross_entropy(logits, labels, weight)
     return ce + epsilon * (1 - torch.exp(-ce))
+
+
+def partly_single(logit, target, eps=1.0):
+    """The labels are made binary32, and the cross-entropy with them."""
+    target = target.float()
+    bce = F.binary_cross_entropy_with_logits(logit, target, reduction="none")
+    agreed = torch.where(target == 1, logit.sigmoid(), (-logit).sigmoid())
+    return bce + eps * (1 - agreed)
+
+
+def partly_single_sum(logit, target, eps=1.0):
+    return partly_single(logit, target, eps).sum()
+
+
+def slightly_more(logits, labels, epsilon=1.0):
+    """What is always too much is no rounding."""
+    return entropy(logits, labels) * (1 + 2**-22 * torch.sin(entropy(logits, labels)) ** 2) + epsilon * x(
+        logits, labels
+    )

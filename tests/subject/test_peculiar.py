@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from polyref.formats import BINARY32
+from polyref.formats import BINARY32, BINARY64
+from polyref.property import Context
+from polyref.search import search
 from polyref.subject.identify import identify
 from polyref.subject.local import LocalSubject
+from polyref.verdict import Verdict
 from polyref_properties.conditions import needs_softmax
+from polyref_properties.gradients import THAT_OF_THE_VALUE
 from subject import peculiar
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -122,3 +126,21 @@ def test_a_polynomial_of_the_mean_cross_entropy(subject):
     found = identify(LocalSubject(subject))
     assert "CE + eps (1 - exp(-mean CE))" in found.formula
     assert "Pt of the mean, exp(-mean CE)" in found.deviation
+
+
+@pytest.mark.parametrize("subject", [peculiar.partly_single, peculiar.partly_single_sum])
+def test_what_is_partly_computed_in_single_precision(subject):
+    runner = LocalSubject(subject)
+    found = identify(runner)
+    assert (found.known, found.formula) == (True, "BCE + eps x, for each logit by itself")
+    assert found.precision == BINARY32.precision
+    assert not found.deviation
+    assert "a part of it had been computed in binary32" in found.notes[0]
+    result = search(THAT_OF_THE_VALUE, Context(runner, found, BINARY64), examples=10, seed=0)
+    assert result.verdict is Verdict.HOLDS
+
+
+def test_what_is_always_too_much_is_no_rounding():
+    found = identify(LocalSubject(peculiar.slightly_more))
+    assert not found.known
+    assert found.precision is None
