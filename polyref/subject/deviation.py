@@ -15,6 +15,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from polyref.case import Case
 from polyref.spec import Link, Reduction
 from polyref.subject.dialect import Dialect
 from polyref.subject.hypotheses import CHOICES, Choice, Formula
@@ -89,6 +90,16 @@ class Explained:
     def remedy(self) -> str:
         """What mends it, in sentences."""
         return " ".join(dict.fromkeys(_filled(choice.remedy, c) for choice, c in self.own))
+
+    def acts_on(self, case: Case) -> bool:
+        """Whether this formula gives a case another value than the right one, to half of the digits of its format."""
+        own = self.dialect.own(case)
+        item = Item(Rows.of(own), np.array([]), len(own.logits), own.soft)
+        holds = dict(CONDITIONS)
+        if not all(holds[words](item) for words in self.condition.split(" and ") if words):
+            return False
+        right = _value(RIGHT_LOSS, item.rows)
+        return not distance(self.formula, item.rows, right) <= math.sqrt(case.format.unit_roundoff)
 
 
 def _filled(text: str, c: float) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from polyref.case import Case
 from polyref.spec import Reduction, Spec, Weighting
+
+if TYPE_CHECKING:
+    from polyref.subject.deviation import Explained
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class Dialect:
         deviation: what the subject does otherwise than the PolyLoss that it is nearest to, in sentences; empty where
             nothing was found. A convention is no deviation.
         remedy: what mends the deviation, in sentences.
+        otherwise: what explains the deviation of the value, to be asked whether it acts on a case; two dialects are
+            equal without it.
         flushes: names of the formats in which its framework makes zeros of subnormal results.
         notes: what else was noticed, in a person's words.
     """
@@ -44,6 +50,7 @@ class Dialect:
     precision: int | None = None
     deviation: str = ""
     remedy: str = ""
+    otherwise: tuple[Explained, ...] = field(default=(), compare=False, repr=False)
     flushes: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
 

@@ -141,7 +141,8 @@ def _described(
 ) -> Dialect:
     """The dialect with its formula, and with defects and remedies as texts."""
     told, mended = (" ".join(dict.fromkeys(filter(None, texts))) for texts in zip(*findings, strict=True))
-    return replace(dialect, formula=law(dialect, convention, found), deviation=told, remedy=mended)
+    formula = law(dialect, convention, found)
+    return replace(dialect, formula=formula, deviation=told, remedy=mended, otherwise=tuple(found))
 
 
 def _explanation(
