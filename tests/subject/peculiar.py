@@ -164,3 +164,16 @@ def slightly_more(logits, labels, epsilon=1.0):
     return entropy(logits, labels) * (1 + 2**-22 * torch.sin(entropy(logits, labels)) ** 2) + epsilon * x(
         logits, labels
     )
+
+
+def _hot_of(classes):
+    def loss(logits, labels, epsilon=1.0):
+        hot = F.one_hot(labels, classes).to(logits)
+        likelihood = (hot * logits.softmax(1)).sum(1)
+        return (F.cross_entropy(logits, labels, reduction="none") + epsilon * (1 - likelihood)).mean()
+
+    return loss
+
+
+#: Numbers of classes that are written into the code; images of another one go through by broadcasting.
+ten_classes, seven_classes = _hot_of(10), _hot_of(7)

@@ -144,3 +144,11 @@ def test_what_is_always_too_much_is_no_rounding():
     found = identify(LocalSubject(peculiar.slightly_more))
     assert not found.known
     assert found.precision is None
+
+
+@pytest.mark.parametrize(("subject", "classes"), [(peculiar.ten_classes, 10), (peculiar.seven_classes, 7)])
+def test_a_number_of_classes_in_the_code_comes_before_other_shapes(subject, classes):
+    runner = LocalSubject(subject)
+    assert (runner.convention.classes, runner.convention.layout) == (classes, "rows")
+    found = identify(runner)
+    assert (found.known, found.formula) == (True, "CE + eps x")
