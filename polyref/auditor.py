@@ -156,7 +156,7 @@ def recorded(
     """The results as findings, after what ended a process, with what they say about each other."""
     ended = records.deaths(target, deaths, options, partial(_ends_alone, target, options))
     made = records.one_breakdown([*ended, *(records.finding(target, r, dialect, options) for r in results)])
-    return [records.with_kind(f, made) for f in made]
+    return [records.with_kind(f, made, dialect) for f in made]
 
 
 def _ends_alone(target: str, options: Options, death: Death) -> bool | None:

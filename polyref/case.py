@@ -169,6 +169,8 @@ class Case:
                 "alpha": None if spec.alpha is None else spec.alpha.hex(),
                 "polynomial_link": None if spec.polynomial_link is None else str(spec.polynomial_link),
                 "polynomial_gamma": None if spec.polynomial_gamma is None else spec.polynomial_gamma.hex(),
+                # Rare, and unknown to older documents.
+                **({"alpha_on_polynomial": True} if spec.alpha_on_polynomial else {}),
             },
         }
 
@@ -189,6 +191,7 @@ class Case:
                 smoothing=float.fromhex(s["smoothing"]),
                 reduction=Reduction(s["reduction"]),
                 alpha=None if s["alpha"] is None else float.fromhex(s["alpha"]),
+                alpha_on_polynomial=s.get("alpha_on_polynomial", False),
                 polynomial_link=None if s["polynomial_link"] is None else Link(s["polynomial_link"]),
                 polynomial_gamma=None if s["polynomial_gamma"] is None else float.fromhex(s["polynomial_gamma"]),
             )

@@ -203,12 +203,13 @@ def _overrides(options: Options) -> Iterator[str]:
     yield from options.forms.options()
 
 
-def with_kind(finding: doc.Finding, every: list[doc.Finding]) -> doc.Finding:
+def with_kind(finding: doc.Finding, every: list[doc.Finding], dialect: Dialect) -> doc.Finding:
     """A violated finding of a law that is judged in each format, with what its course over the formats says.
 
     In units of the tolerance, which follows the unit roundoff u, an error of the formula grows like 1/u as the format
     gets finer, and lost precision keeps its size. The exponent is measured over all formats, and what lies nearer to
-    one of the two is told as that.
+    one of the two is told as that. What the subject was found to compute otherwise in its widest format is no lost
+    precision where it acts on the case, however the errors of the different cases compare.
     """
     if finding.verdict != "violated" or finding.format is None or finding.ratio is None:
         return finding
@@ -218,18 +219,30 @@ def with_kind(finding: doc.Finding, every: list[doc.Finding]) -> doc.Finding:
     wide = max(same.values(), key=lambda f: named(cast(str, f.format)).precision)
     ratios = {named(cast(str, f.format)): cast(float, f.ratio) for f in same.values()}
     exponent = growth({fmt: r for fmt, r in ratios.items() if 0 < r < math.inf})
-    if wide.verdict != "violated":
+    another = exponent is not None and exponent < -0.5 and wide.verdict == "violated"
+    if not another and _acts(dialect, finding):
+        text = " What the subject computes otherwise acts on this case: this is not lost precision."
+    elif wide.verdict != "violated":
         text = f" In {wide.format} it is within the tolerance: this is lost precision, not another formula."
     elif exponent is None:
         text = ""
-    elif exponent < -0.5:
+    elif another:
         text = (
             f" The error is not one of rounding in {wide.format}: in units of the tolerance it grows as the format "
             f"gets finer, like u^{exponent:.2g}, which is the mark of another formula."
         )
+    elif dialect.deviation:
+        text = ""  # errors of both kinds may be among them
     else:
         text = " In units of the tolerance the error keeps its size over the formats: this is lost precision."
     return msgspec.structs.replace(finding, explanation=finding.explanation + text)
+
+
+def _acts(dialect: Dialect, finding: doc.Finding) -> bool:
+    """Whether the deviation of a dialect changes the value of a finding's case."""
+    if not dialect.otherwise:
+        return not dialect.known
+    return finding.case is not None and any(e.acts_on(Case.from_json(finding.case)) for e in dialect.otherwise)
 
 
 def subject(target: str, name: str, source: Source, framework: str) -> doc.Subject:

@@ -127,6 +127,7 @@ class Spec:
         reduction: none, sum, mean or mean_over_samples.
         alpha: for the sigmoid link, the factor on the logarithm for the target class, 1 - alpha for the others
             (Lin et al., ICCV 2017); None for no such factor.
+        alpha_on_polynomial: whether alpha multiplies the polynomial too.
         polynomial_link: the link of the polynomial where it is not the logarithm's; then the polynomial is the mean
             over classes of its elements. No paper's loss, but published code does it.
         polynomial_gamma: the focal exponent of such a polynomial where it does not follow gamma.
@@ -142,6 +143,7 @@ class Spec:
     smoothing: float = 0.0
     reduction: Reduction = Reduction.NONE
     alpha: float | None = None
+    alpha_on_polynomial: bool = False
     polynomial_link: Link | None = None
     polynomial_gamma: float | None = None
 
@@ -187,7 +189,9 @@ class Spec:
         poly_weight = weight if self.weighting is Weighting.BOTH else Fraction(1)
         if self.alpha is not None:
             before_alpha = weight
-            log_weight *= Fraction(self.alpha) if positive else 1 - Fraction(self.alpha)
+            share = Fraction(self.alpha) if positive else 1 - Fraction(self.alpha)
+            log_weight *= share
+            poly_weight *= share if self.alpha_on_polynomial else 1
         rescale = Fraction(1)
         if self.weighting is Weighting.RESCALED_P:
             if mean_weight == 0:

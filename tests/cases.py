@@ -37,6 +37,7 @@ def specs(draw: st.DrawFn, links: tuple[Link, ...] = tuple(Link)) -> Spec:
         smoothing=draw(st.sampled_from([0.0, 0.0, 0.125, 0.1, 1.0])),
         reduction=draw(st.sampled_from(Reduction)),
         alpha=alpha,
+        alpha_on_polynomial=alpha is not None and draw(st.booleans()),
         polynomial_link=polynomial_link,
         polynomial_gamma=draw(st.sampled_from([None, None, 0.0, 2.0])) if polynomial_link else None,
     )

@@ -9,6 +9,7 @@ from importlib import import_module
 
 import msgspec
 import pytest
+import right
 import torch
 from right import entropy, pt
 from subject import wild, zoo
@@ -34,6 +35,7 @@ from polyref.property import Context, check
 from polyref.report import document as doc
 from polyref.spec import Spec
 from polyref.subject.chance import SeededSubject
+from polyref.subject.dialect import WHOLE_LOSS
 from polyref.subject.identify import identify
 from polyref.subject.local import LocalSubject
 from polyref.subject.manner import PLAIN, Manner
@@ -328,9 +330,26 @@ def _finding(format, verdict, ratio):
 )
 def test_precision_and_formula_are_told_apart(wide, narrow, says):
     every = [_finding("binary64", *wide), _finding("bfloat16", *narrow)]
-    told = records.with_kind(every[1], every)
+    told = records.with_kind(every[1], every, WHOLE_LOSS)
     assert told.explanation == "Off." if says is None else says in told.explanation
-    assert records.with_kind(every[0], every[:1]).explanation == "Off."
+    assert records.with_kind(every[0], every[:1], WHOLE_LOSS).explanation == "Off."
+
+
+def sums_for_mean(logits, labels, epsilon=1.0, reduction="mean"):
+    losses = right.log_softmax_once(logits, labels, epsilon)
+    return losses if reduction == "none" else losses.sum()
+
+
+@pytest.mark.parametrize(("rows", "reduction", "acts"), [(2, "mean", True), (1, "mean", False), (2, "none", False)])
+@pytest.mark.parametrize("wide", [("holds", 0.5), ("violated", 20.0)])
+def test_a_deviation_that_acts_on_the_case_is_no_lost_precision(rows, reduction, acts, wide):
+    dialect = identify(LocalSubject(sums_for_mean))
+    assert dialect.deviation == "Reduction mean returns the sum."
+    case = Case(Spec(reduction=reduction), BFLOAT16, ((1.0, 0.5),) * rows, (0,) * rows)
+    narrow = msgspec.structs.replace(_finding("bfloat16", "violated", 5.0), case=case.to_json())
+    told = records.with_kind(narrow, [_finding("binary64", *wide), narrow], dialect).explanation
+    assert ("acts on this case: this is not lost precision" in told) is acts
+    assert ("this is lost precision" in told) is (not acts and wide[0] == "holds")
 
 
 # --- what the audit adds to the laws' verdicts --------------------------------------------------------------------

@@ -62,6 +62,9 @@ def test_alpha_is_on_the_logarithm_and_complements_for_the_other_class() -> None
     assert spec.response(Fraction(2), Fraction(1)).log_weight == Fraction(1, 2)
     assert spec.response(Fraction(2), Fraction(1), positive=False).log_weight == Fraction(3, 2)
     assert spec.response(Fraction(2), Fraction(1)).poly_weight == 2
+    both = Spec(link=Link.SIGMOID, alpha=0.25, alpha_on_polynomial=True)
+    assert both.response(Fraction(2), Fraction(1)).poly_weight == Fraction(1, 2)
+    assert both.response(Fraction(2), Fraction(1), positive=False).poly_weight == Fraction(3, 2)
 
 
 def test_a_polynomial_of_its_own_link_leaves_the_logarithm_alone() -> None:

@@ -201,7 +201,7 @@ def _loss(response: Response, pt: arb, x: arb, nll: arb, ar: Arithmetic) -> arb:
         terms.append(ar.mul(ar.parameter(eps), power))
     if terms and response.poly_weight:
         poly = ar.sum(terms)
-        parts.append(poly if response.poly_weight == 1 else ar.mul(rational(response.poly_weight), poly))
+        parts.append(poly if response.poly_weight == 1 else ar.mul(_factor(response.poly_weight, ar), poly))
     return ar.checked(ar.sum(parts)) if parts else arb(0)
 
 
@@ -232,7 +232,7 @@ def _slopes(response: Response, pt: arb, x: arb, nll: arb, ar: Arithmetic, *, up
     for j, eps in enumerate(response.epsilon, start=1):
         if not response.poly_weight:
             break
-        weight = ar.mul(rational(response.poly_weight), ar.parameter(eps))
+        weight = ar.mul(_factor(response.poly_weight, ar), ar.parameter(eps))
         if response.rescale == 1:
             lower = ar.mul(ar.parameter(gamma + j), ar.power(x, gamma + j - 1))
             towards_pt.append(-ar.mul(weight, lower))
@@ -257,9 +257,14 @@ def _check_before_alpha(response: Response, log: arb, ar: Arithmetic) -> None:
 
 
 def log_factor(response: Response, ar: Arithmetic) -> arb:
-    """The weight on the logarithm; a product with alpha is rounded as the format holds it."""
-    exact = rational(response.log_weight)
-    return exact if ar.holds(response.log_weight) else ar.perturbed(exact, 4)
+    """The weight on the logarithm."""
+    return _factor(response.log_weight, ar)
+
+
+def _factor(weight: Fraction, ar: Arithmetic) -> arb:
+    """A weight; a product with alpha is rounded as the format holds it."""
+    exact = rational(weight)
+    return exact if ar.holds(weight) else ar.perturbed(exact, 4)
 
 
 def _rescaled(response: Response, pt: arb, ar: Arithmetic) -> arb:

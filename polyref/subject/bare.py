@@ -2,7 +2,7 @@
 
 The order is fixed. For each form of labels and order of arguments there is one call with every way of making the
 subject; where one goes through but makes no sense of logits, other inputs are tried in its place. Data of another shape
-than rows come last.
+than rows are a call of their own, which comes last.
 """
 
 from __future__ import annotations
@@ -141,21 +141,30 @@ class _Search:
 
 
 def bare_call(trials: Trials, base: Convention, case: Case, forms: Forms) -> Found | None:
-    """The first call that works and makes sense, else the first that works, else the first that returns None."""
+    """The first call with rows that works and makes sense, else the first that works, or that returns None."""
     ways = list(_ways(trials, base, case))
     search = _Search(trials, case, forms)
-    labels = LABEL_FORMS if forms.labels is None else (forms.labels,)
-    for form, i, way in itertools.product(labels, range(2), ways):
+    for form, i, way in itertools.product(_label_forms(forms), range(2), ways):
         for wanted in way.ordered(forms)[i : i + 1]:
             if (found := search.sensible(replace(wanted, labels=form), way)) is not None:
                 return found
-    # Whoever wants another shape can do with binary32.
-    if search.reserve is None and case.format is BINARY32:
-        for (layout, form), way in itertools.product(_SHAPES, ways):
-            for wanted in way.ordered(forms)[: 1 if way.data.order else 2] if form in labels else ():
-                if (found := search.sensible(replace(wanted, labels=form, layout=layout), way)) is not None:
-                    return found
     return search.reserve
+
+
+def shaped_call(trials: Trials, base: Convention, case: Case, forms: Forms) -> Found | None:
+    """The same with data of other shapes than rows."""
+    if case.format is not BINARY32:  # whoever wants another shape can do with it
+        return None
+    search, ways, labels = _Search(trials, case, forms), list(_ways(trials, base, case)), _label_forms(forms)
+    for (layout, form), way in itertools.product(_SHAPES, ways):
+        for wanted in way.ordered(forms)[: 1 if way.data.order else 2] if form in labels else ():
+            if (found := search.sensible(replace(wanted, labels=form, layout=layout), way)) is not None:
+                return found
+    return search.reserve
+
+
+def _label_forms(forms: Forms) -> tuple[LabelForm, ...]:
+    return LABEL_FORMS if forms.labels is None else (forms.labels,)
 
 
 def _merged(wanted: Convention, switched: Convention) -> Convention:

@@ -19,12 +19,14 @@ def _epsilon(convention: Convention, dialect: Dialect) -> str:
         if parameter.required:
             return "Epsilon has no default: it has to be given"
         return f"Epsilon is {_shown(parameter.default)} by default"
+    read = convention.default("epsilon")
+    coefficients = dialect.spec.epsilon if any(dialect.spec.epsilon) else (0.0,)
+    if read is not None and _shown(read) == _shown(coefficients):
+        return f"Epsilon is fixed at {_shown(coefficients)}, as it was set"
     if not dialect.known:
         return "Epsilon cannot be chosen"
-    read = convention.default("epsilon")
-    how = "as it was set" if read is not None else "as its answers show: nothing sets it"
-    coefficients = dialect.spec.epsilon if any(dialect.spec.epsilon) else (0.0,)
-    return f"Epsilon is fixed at {_shown(coefficients)}, {how}"
+    how = "nothing sets it" if read is None else f"it was set to {_shown(read)}"
+    return f"Epsilon is fixed at {_shown(coefficients)}, as its answers show: {how}"
 
 
 def _reduction(convention: Convention, dialect: Dialect) -> str:

@@ -15,6 +15,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from polyref.case import Case
 from polyref.spec import Link, Reduction
 from polyref.subject.dialect import Dialect
 from polyref.subject.hypotheses import CHOICES, Choice, Formula
@@ -28,8 +29,13 @@ _WEIGHT_STEPS = frozenset({"weight of the logarithm", "weight of the polynomial"
 _OF_ELEMENTS = frozenset(
     {"power", "polynomial", "coefficient", "focal", "logarithm", "factor", "given weights"} | _WEIGHT_STEPS
 )
+#: The loss with every step done right.
+RIGHT_LOSS = Formula()
 #: The most formulas that are compared where several explain the first answers.
 _RIVALS = 8
+#: From how many numbers a number is measured at least: one fixes it, and the others agree by accident hardly once in
+#: 10^7 each, while hundreds of choices and conditions are tried.
+_MEASURED_FROM = 3
 #: How many answers are looked at to see whether a choice changes anything.
 _LOOKED_AT = 24
 #: Places at which a number is first looked for.
@@ -61,22 +67,39 @@ class Explained:
         formula: the right loss with some steps chosen otherwise.
         condition: where it is followed, in words; empty where it always is.
         dialect: the member of the family whose settings it has.
+        base: what is done otherwise everywhere, and said of another one: the formula's first choices.
     """
 
     formula: Formula
     condition: str
     dialect: Dialect
+    base: Formula = RIGHT_LOSS
+
+    @property
+    def own(self) -> tuple[tuple[Choice, float], ...]:
+        """The choices that are told of this one."""
+        return self.formula.chosen[len(self.base.chosen) :]
 
     @property
     def defect(self) -> str:
         """What is wrong, in sentences."""
-        told = " ".join(_filled(choice.defect, c) for choice, c in self.formula.chosen)
+        told = " ".join(_filled(choice.defect, c) for choice, c in self.own)
         return f"Where {self.condition}: {told}" if self.condition else told
 
     @property
     def remedy(self) -> str:
         """What mends it, in sentences."""
-        return " ".join(dict.fromkeys(_filled(choice.remedy, c) for choice, c in self.formula.chosen))
+        return " ".join(dict.fromkeys(_filled(choice.remedy, c) for choice, c in self.own))
+
+    def acts_on(self, case: Case) -> bool:
+        """Whether this formula gives a case another value than the right one, to half of the digits of its format."""
+        own = self.dialect.own(case)
+        item = Item(Rows.of(own), np.array([]), len(own.logits), own.soft)
+        holds = dict(CONDITIONS)
+        if not all(holds[words](item) for words in self.condition.split(" and ") if words):
+            return False
+        right = _value(RIGHT_LOSS, item.rows)
+        return not distance(self.formula, item.rows, right) <= math.sqrt(case.format.unit_roundoff)
 
 
 def _filled(text: str, c: float) -> str:
@@ -149,6 +172,10 @@ def _both(a: Callable[[Item], bool], b: Callable[[Item], bool]) -> Callable[[Ite
     return lambda item: a(item) and b(item)
 
 
+#: Where a soft label differs from an index, the narrower words first.
+_SOFT = ("labels are soft", "labels are smoothed", "labels are soft or smoothed")
+
+
 # --- the search ---------------------------------------------------------------------------------------------------
 
 
@@ -159,14 +186,15 @@ class Search:
         dialect: the member of the family that the answers are held against.
         samples: the answers.
         limit: the relative difference up to which an answer counts as explained.
+        base: the formula that is begun with: the right loss, or one with steps that are done otherwise everywhere.
     """
 
-    def __init__(self, dialect: Dialect, samples: Sequence[Sample], limit: float) -> None:
-        self.dialect, self.limit = dialect, limit
+    def __init__(self, dialect: Dialect, samples: Sequence[Sample], limit: float, base: Formula = RIGHT_LOSS) -> None:
+        self.dialect, self.samples, self.limit, self.base = dialect, samples, limit, base
         alone = dialect.spec.link is Link.SIGMOID
-        self.choices = [c for c in CHOICES if c.step in _OF_ELEMENTS] if alone else CHOICES
+        self.choices = [c for c in CHOICES if c.step not in base and (not alone or c.step in _OF_ELEMENTS)]
         self.items = [Item.of(s, dialect) for s in samples]
-        self._off = {i: distance(Formula(), i.rows, i.answer) for i in self.items}
+        self._off = {i: distance(base, i.rows, i.answer) for i in self.items}
         self.failing = [i for i, off in self._off.items() if not off <= limit]
         self.passing = [i for i, off in self._off.items() if off <= limit]
 
@@ -175,7 +203,7 @@ class Search:
         failing = self._told_apart(self.failing)
         formulas = self._pairs(failing, _ALL_STEPS) if pairs else self._singles(failing)
         explain = (f for f in formulas if all(self._explains(f, i) for i in self.passing))
-        return [Explained(f, "", self.dialect) for f in itertools.islice(explain, _RIVALS)]
+        return [self._explained(f, self._of_soft_labels(f, self.failing)) for f in itertools.islice(explain, _RIVALS)]
 
     def by_condition(self, begun: Explained | None = None) -> list[Explained]:
         """Formulas that explain the answers under conditions, as far as there are some.
@@ -183,6 +211,8 @@ class Search:
         Args:
             begun: a formula that is known to explain a part of the answers.
         """
+        if begun is not None and (relative := self._beside(begun)) is not None:
+            return relative
         if not self.passing:  # what never is right is not right under conditions
             return [] if begun is None else [begun]
         left, found = self.failing, []
@@ -196,8 +226,24 @@ class Search:
             if part is None:
                 break
             explained, left = part
+            if not found and explained.condition and (relative := self._beside(explained)) is not None:
+                return relative
             found.append(explained)
         return found
+
+    def _beside(self, begun: Explained) -> list[Explained] | None:
+        """The formula everywhere, and the rest told relative to it, where that explains all answers."""
+        if any(not self._explains(begun.formula, i) for i in self.passing):
+            return None
+        relative = Search(self.dialect, self.samples, self.limit, begun.formula)
+        parts = relative.by_condition() if relative.passing else []
+        if relative.unexplained(parts) is not None:
+            return None
+        changed = [i for i in self.failing if self._explains(begun.formula, i)]
+        return [replace(begun, condition=self._of_soft_labels(begun.formula, changed)), *parts]
+
+    def _explained(self, formula: Formula, condition: str) -> Explained:
+        return Explained(formula, condition, self.dialect, self.base)
 
     def left(self, found: Explained) -> int:
         """How many of the answers a formula does not explain, of those that the right loss does not either."""
@@ -205,7 +251,7 @@ class Search:
 
     def residual(self, found: Sequence[Explained]) -> float:
         """The largest relative difference that the formulas leave among the answers that they explain."""
-        formulas = [Formula(), *(e.formula for e in found)]
+        formulas = [self.base, *(e.formula for e in found)]
         nearest = (min(distance(f, i.rows, i.answer) for f in formulas) for i in self.items)
         return max((d for d in nearest if d <= self.limit), default=0.0)
 
@@ -215,9 +261,9 @@ class Search:
         if not left:
             return None
         rest = [i for i in self.items if not any(i is other for other in left)]
-        # The condition that leaves the fewest others in.
-        met = [(sum(map(holds, rest)), words) for words, holds in _conditions(left)]
-        return min(met, default=(0, ""), key=lambda m: m[0])[1]
+        # The condition that leaves the fewest others in, in the fewest words.
+        met = [(sum(map(holds, rest)), len(words), words) for words, holds in _conditions(left)]
+        return min(met, default=(0, 0, ""))[2]
 
     def _part(self, failing: Sequence[Item]) -> tuple[Explained, list[Item]] | None:
         """A formula for all that fails, or else for the part of it that meets a condition."""
@@ -231,7 +277,7 @@ class Search:
                 condition = self._where(formula, group)
                 if condition is not None:
                     rest = [i for i in failing if not self._explains(formula, i)]
-                    return Explained(formula, condition, self.dialect), rest
+                    return self._explained(formula, condition), rest
         return None
 
     def _where(self, formula: Formula, group: Sequence[Item]) -> str | None:
@@ -239,11 +285,18 @@ class Search:
         broken = [i for i in self.passing if not self._explains(formula, i)]
         foreign = [i for i in self.failing if i not in group and not self._explains(formula, i)]
         if not broken and not foreign:
-            return ""
+            return self._of_soft_labels(formula, group)
         for words, holds in _conditions(group):
             if not any(map(holds, broken)) and not any(map(holds, foreign)):
                 return words
         return None
+
+    def _of_soft_labels(self, formula: Formula, group: Sequence[Item]) -> str:
+        """The condition of a formula that is written with the soft label, which is nothing new for indices."""
+        if not any("q_k" in choice.text for choice, _ in formula.chosen[len(self.base.chosen) :]):
+            return ""
+        holds = dict(CONDITIONS)
+        return next((words for words in _SOFT if all(map(holds[words], group))), "")
 
     def _told_apart(self, items: Sequence[Item]) -> list[Item]:
         """The items, those first that lie farthest from the right loss: most hypotheses fail there at once."""
@@ -255,7 +308,7 @@ class Search:
             return
         for choice in self.choices:
             if choice.span is None:
-                formula = Formula((choice, 0.0))
+                formula = self._with((choice, 0.0))
                 if all(self._explains(formula, i) for i in failing):
                     yield formula
         for choice in self.choices:
@@ -272,31 +325,36 @@ class Search:
         ]
         for first, second in itertools.combinations(acting, 2):
             if first.step != second.step:
-                formula = Formula((first, 0.0), (second, 0.0))
+                formula = self._with((first, 0.0), (second, 0.0))
                 if all(self._explains(formula, i) for i in failing):
                     yield formula
 
     def _acts(self, choice: Choice, items: Sequence[Item]) -> bool:
         """Whether a choice changes any of these values: one that does not adds nothing to another."""
-        formula = Formula((choice, 0.0))
-        return any(not np.array_equal(_value(formula, i.rows), _value(Formula(), i.rows)) for i in items)
+        formula = self._with((choice, 0.0))
+        return any(not np.array_equal(_value(formula, i.rows), _value(self.base, i.rows)) for i in items)
 
     def _measured(self, choice: Choice, span: tuple[float, float], failing: Sequence[Item]) -> Iterator[Formula]:
         """The formulas with the numbers that explain the answer farthest from the right loss, if they explain all."""
         item = failing[0]
-        if (place := _farthest(item)) is None:
+        if sum(len(i.answer) for i in failing) < _MEASURED_FROM:
+            return
+        if (place := _farthest(self.base, item)) is None:
             return
 
         def off(c: float) -> float:
-            value = _value(Formula((choice, c)), item.rows)
+            value = _value(self._with((choice, c)), item.rows)
             return float(value[place] - item.answer[place]) if len(value) == len(item.answer) else math.nan
 
         for c in _roots(off, span):
             for candidate in dict.fromkeys((tidy(c), c)):
-                formula = Formula((choice, candidate))
+                formula = self._with((choice, candidate))
                 if all(self._explains(formula, i) for i in failing):
                     yield formula
                     break
+
+    def _with(self, *chosen: tuple[Choice, float]) -> Formula:
+        return Formula(*self.base.chosen, *chosen)
 
     def _explains(self, formula: Formula, item: Item) -> bool:
         return distance(formula, item.rows, item.answer) <= self.limit
@@ -317,8 +375,8 @@ def distance(formula: Formula, rows: Rows, answer: Array) -> float:
     return worst if math.isfinite(worst) else math.inf
 
 
-def _farthest(item: Item) -> int | None:
-    right = _value(Formula(), item.rows)
+def _farthest(base: Formula, item: Item) -> int | None:
+    right = _value(base, item.rows)
     return int(np.argmax(np.abs(right - item.answer))) if right.shape == item.answer.shape else None
 
 

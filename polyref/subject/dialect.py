@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from polyref.case import Case
 from polyref.spec import Reduction, Spec, Weighting
+
+if TYPE_CHECKING:
+    from polyref.subject.deviation import Explained
 
 
 @dataclass(frozen=True)
@@ -17,6 +21,7 @@ class Dialect:
         spec: link, weighting, gamma, alpha, polynomial link, and the epsilon and reduction that the subject has by
             default; the nearest member of the family where ``known`` is False.
         known: whether ``spec`` describes the subject to rounding.
+        link_known: whether its answers say that the link is that of ``spec``; where no formula was found they may not.
         settable: which of epsilon, gamma, weight, smoothing the subject lets a caller choose.
         mean: what the subject's "mean" divides by.
         built_in: class weights that a caller cannot choose, the last one for all further classes; None where there are
@@ -27,6 +32,8 @@ class Dialect:
         deviation: what the subject does otherwise than the PolyLoss that it is nearest to, in sentences; empty where
             nothing was found. A convention is no deviation.
         remedy: what mends the deviation, in sentences.
+        otherwise: what explains the deviation of the value, to be asked whether it acts on a case; two dialects are
+            equal without it.
         flushes: names of the formats in which its framework makes zeros of subnormal results.
         notes: what else was noticed, in a person's words.
     """
@@ -34,6 +41,7 @@ class Dialect:
     formula: str
     spec: Spec
     known: bool = True
+    link_known: bool = True
     settable: frozenset[str] = frozenset({"epsilon", "gamma", "weight"})
     mean: Reduction = Reduction.MEAN
     built_in: tuple[float, ...] | None = None
@@ -42,6 +50,7 @@ class Dialect:
     precision: int | None = None
     deviation: str = ""
     remedy: str = ""
+    otherwise: tuple[Explained, ...] = field(default=(), compare=False, repr=False)
     flushes: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
 

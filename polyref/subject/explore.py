@@ -26,6 +26,7 @@ from polyref.subject.signature import (
     default_of,
     epsilon_forms,
     left_alone,
+    may_be_epsilon,
     reduction_values,
     role_named,
     roles,
@@ -35,6 +36,8 @@ from polyref.subject.trial import Found, Outcome, Trials, soft_case
 
 #: The signatures of the constructor, if there is one, and of the call.
 _Signatures = list[tuple[Where, Mapping[str, inspect.Parameter]]]
+#: What rounding in binary32 may leave of a difference of two losses.
+_NEAR = 1e-4
 _FORMATS = (BINARY64, BINARY32, BINARY16, BFLOAT16)
 
 
@@ -45,6 +48,7 @@ def explored(trials: Trials, found: Found, case: Case) -> Convention:
         convention = replace(convention, differentiable=False)
     signatures = list(_signatures(trials, convention, case))
     convention = with_parameters(trials, convention, case, signatures)
+    convention = _with_alpha(trials, convention, case, signatures)
     convention = _with_attribute(trials, convention, case)
     convention = _with_reductions(trials, convention, case, outcome, signatures)
     softened = trials.run(convention, _askable(convention, soft_case(case.classes)), suffix=" with soft labels")
@@ -148,6 +152,43 @@ def with_parameters(
                 convention = formed
                 break
     return convention
+
+
+def _with_alpha(trials: Trials, convention: Convention, case: Case, signatures: _Signatures) -> Convention:
+    """The convention with an alpha for its epsilon, if x times alpha is what it adds and nothing else is free."""
+    if any(convention.can(name) for name in ("epsilon", "gamma")) or "epsilon" in dict(convention.fixed):
+        return convention
+    others = [p for p in convention.parameters if p.name != "alpha"]
+    for where, signature in signatures:
+        settled = dict(convention.init if where == "constructor" else convention.call)
+        for p in (p for p in signature.values() if may_be_epsilon(p) and p.name not in settled):
+            parameters = in_order([*others, parameter_of("epsilon", p, where)])
+            candidate = replace(convention, parameters=parameters, epsilon_form="scalar")
+            if _adds_x(trials, candidate, case):
+                return candidate
+    return convention
+
+
+def _adds_x(trials: Trials, convention: Convention, case: Case) -> bool:
+    """Whether the value grows (or falls) by x = 1 - Pt for each 1 of epsilon, at one row."""
+    one = _askable(convention, replace(case, logits=case.logits[:1], target=case.target[:1]))
+    outcomes = [trials.run(convention, one.with_spec(epsilon=(e,), gamma=0.0)) for e in (0.0, 1.0, 3.0)]
+    values = [o.value.double() for o in outcomes if o is not None and o.value is not None]
+    if len(values) != len(outcomes):
+        return False
+    zero, unit, triple = values
+    z = torch.tensor(one.logits[0], dtype=torch.float64)
+    hit = torch.tensor([k == one.target[0] for k in range(len(z))])
+    softmax = 1 - z.softmax(0)[hit]
+    sigmoid = torch.where(hit, (-z).sigmoid(), z.sigmoid())
+    expected = [softmax] if zero.numel() == 1 else []
+    expected += [sigmoid] if zero.numel() == len(z) else [sigmoid.mean(), sigmoid.sum()]
+
+    def near(a: torch.Tensor, b: torch.Tensor) -> bool:
+        return bool(((a.ravel() - b.ravel()).abs() <= _NEAR).all())
+
+    slope = unit - zero
+    return near(triple - zero, 3 * slope) and any(near(slope, x) or near(-slope, x) for x in expected)
 
 
 def _with_attribute(trials: Trials, convention: Convention, case: Case) -> Convention:

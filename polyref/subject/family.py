@@ -52,20 +52,26 @@ def members(convention: Convention, settable: frozenset[str]) -> Iterator[Dialec
 
 def _under(link: Link, convention: Convention, settable: frozenset[str]) -> Iterator[Dialect]:
     alpha = _number(convention.default("alpha"))
+    share = None if alpha is None or not 0 <= alpha <= 1 else alpha  # any other is no weight of a class against another
     given = _number(convention.default("gamma"))
     gammas = (0.0,) if "gamma" in settable else tuple(dict.fromkeys(v for v in (given, *_GAMMAS) if v is not None))
-    default = _numbers(convention.default("epsilon"))
+    default = set_epsilon(convention)
     if "epsilon" in settable:
         epsilons: tuple[tuple[float, ...], ...] = (default or (1.0,),)
     else:
-        epsilons = tuple(dict.fromkeys(filter(None, (default, (1.0,), (0.0,), (-1.0,), (2.0,)))))
-    alphas = (None,) if link is Link.SOFTMAX else tuple(dict.fromkeys((None, alpha, 0.25)))
+        epsilons = ((1.0,), (0.0,), (-1.0,), (2.0,)) if default is None else (default,)
+    alphas: tuple[tuple[float | None, bool], ...] = ((None, False),)
+    if link is Link.SIGMOID:
+        shares = dict.fromkeys(v for v in (share, 0.25) if v is not None)
+        alphas += tuple((v, both) for both in (False, True) for v in shares)
     built_in: tuple[tuple[float, ...] | None, ...] = (None,)
     if "weight" not in settable:
         fixed = _numbers(convention.default("weight"))
-        built_in += () if fixed is None else (fixed,)
-        if link is Link.SOFTMAX and alpha is not None:
-            built_in += ((alpha, 1 - alpha), (alpha, alpha))
+        built_in += () if fixed is None or min(fixed) < 0 else (fixed,)
+        if link is Link.SOFTMAX and share is not None:
+            built_in += ((share, 1 - share), (share, share))
+        elif link is Link.SOFTMAX and alpha is not None and alpha > 1:
+            built_in += ((alpha, alpha),)
     # A polynomial of sigmoids beside a softmax logarithm; its exponent may be fixed where gamma can be chosen.
     polynomials: tuple[tuple[Link | None, float | None], ...] = ((None, None),)
     if link is Link.SOFTMAX:
@@ -74,7 +80,7 @@ def _under(link: Link, convention: Convention, settable: frozenset[str]) -> Iter
     means: tuple[Reduction, ...] = (Reduction.MEAN,)
     if convention.reductions == (str(Reduction.MEAN),):
         means += (Reduction.MEAN_OVER_SAMPLES,)
-    for (poly, exponent), gamma, eps, a, weights, mean in itertools.product(
+    for (poly, exponent), gamma, eps, (a, both), weights, mean in itertools.product(
         polynomials, gammas, epsilons, alphas, built_in, means
     ):
         for weighting in (Weighting.BOTH,) if weights is None and "weight" not in settable else tuple(Weighting):
@@ -86,6 +92,7 @@ def _under(link: Link, convention: Convention, settable: frozenset[str]) -> Iter
                     gamma=gamma,
                     weighting=weighting,
                     alpha=a,
+                    alpha_on_polynomial=both,
                     polynomial_link=poly,
                     polynomial_gamma=exponent,
                 ),
@@ -94,6 +101,11 @@ def _under(link: Link, convention: Convention, settable: frozenset[str]) -> Iter
                 built_in=weights,
                 weighting=str(weighting) if "weight" in settable else "none",
             )
+
+
+def set_epsilon(convention: Convention) -> tuple[float, ...] | None:
+    """What epsilon is by default or was set to, None where no numbers say so."""
+    return _numbers(convention.default("epsilon"))
 
 
 def _number(value: object) -> float | None:
@@ -123,7 +135,7 @@ def _measured(candidate: Dialect, samples: Sequence[Sample]) -> Iterator[Dialect
     for count in (1, _MEASURED):
         units = [(0.0,) * j + (1.0,) for j in range(count)]
         chosen = [replace(candidate, spec=replace(candidate.spec, epsilon=e)) for e in ((), *units)]
-        rows = [[_predicted(c, s) for s in samples] for c in chosen]
+        rows = [[predicted(c, s) for s in samples] for c in chosen]
         answers = [s.value for s in samples]
         if any(len(p) != len(v) for row in rows for p, v in zip(row, answers, strict=True)):
             return
@@ -132,19 +144,20 @@ def _measured(candidate: Dialect, samples: Sequence[Sample]) -> Iterator[Dialect
         if not np.isfinite(table).all():
             return
         found = np.linalg.lstsq(table, np.array(list(itertools.chain.from_iterable(answers))) - without, rcond=None)[0]
-        epsilon = tuple(_tidy(float(e)) for e in found)
+        epsilon = tuple(tidy(float(e)) for e in found)
         while len(epsilon) > 1 and epsilon[-1] == 0:
             epsilon = epsilon[:-1]
         yield replace(candidate, spec=replace(candidate.spec, epsilon=epsilon))
 
 
-def _tidy(value: float) -> float:
+def tidy(value: float) -> float:
     """The fraction with a small denominator that a measured number stands for, if there is one."""
     near = float(Fraction(value).limit_denominator(1000))
     return near if abs(near - value) <= 1e-10 * max(1.0, abs(value)) else value
 
 
-def _predicted(candidate: Dialect, sample: Sample) -> list[float]:
+def predicted(candidate: Dialect, sample: Sample) -> list[float]:
+    """What a candidate answers to the question of a sample; NaN where it has no value."""
     balls = evaluate_balls(candidate.own(sample.case), bits=60, floor=-1200).value
     return [math.nan] if balls is None else [float(v.mid()) for v in balls]
 
@@ -153,10 +166,10 @@ def distance(candidate: Dialect, samples: Sequence[Sample], ceiling: float) -> f
     """The largest relative difference; given up once it exceeds the ceiling."""
     worst = 0.0
     for sample in samples:
-        predicted = _predicted(candidate, sample)
-        if len(predicted) != len(sample.value):
+        expected = predicted(candidate, sample)
+        if len(expected) != len(sample.value):
             return math.inf
-        for p, v in zip(predicted, sample.value, strict=True):
+        for p, v in zip(expected, sample.value, strict=True):
             worst = max(worst, abs(p - v) / max(1.0, abs(p)))
         if not worst < ceiling:
             return math.inf

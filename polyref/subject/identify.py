@@ -16,12 +16,13 @@ from dataclasses import replace
 
 from polyref.errors import NothingMeasured
 from polyref.formats import BINARY32
-from polyref.spec import Reduction, Weighting
+from polyref.spec import Link, Reduction, Weighting
+from polyref.subject.built_in import weighted
 from polyref.subject.convention import Convention
 from polyref.subject.course import course
 from polyref.subject.deviation import Explained, Search
 from polyref.subject.dialect import WHOLE_LOSS_REMEDY, Dialect
-from polyref.subject.family import default_reduction, explaining, mean_of, members, nearest
+from polyref.subject.family import default_reduction, explaining, mean_of, members, nearest, predicted, set_epsilon
 from polyref.subject.fit import fit
 from polyref.subject.questions import Sample, ask, batches_of_another_size, family_cases, further_cases, settable
 from polyref.subject.runner import Runner
@@ -36,6 +37,10 @@ _CHANCE = "Its answers are changed by chance: the same question gets another ans
 _NO_CHANCE = "Draw no random numbers in a loss."
 #: What a computation in binary32 leaves: some dozens of its unit roundoff.
 _SINGLE = 2.0**-18
+#: The same of a part, where the other digits do not show it: some units of its roundoff.
+_PARTLY_SINGLE = 2.0**-20
+#: From how many answers that are off a rounding is told from another formula, and which part of them is off either way.
+_MANY, _EITHER_WAY = 8, 0.2
 
 
 def identify(runner: Runner) -> Dialect:
@@ -50,7 +55,12 @@ def identify(runner: Runner) -> Dialect:
     candidates = list(members(convention, settable(convention)))
     best = nearest(candidates, samples) or candidates[0]
     if best.residual > limit and "epsilon" not in best.settable:
-        best = next(explaining(candidates, samples, limit), best)
+        measured = next(explaining(candidates, samples, limit), best)
+        # What epsilon was set to is its meaning, as long as one step that is done otherwise explains the rest.
+        if set_epsilon(convention) is None or not _one_step(_bases(best, candidates), samples, limit):
+            best = measured
+    if best.residual > limit and "weight" not in best.settable:
+        best = next(weighted(runner, candidates, samples, limit), best)
     single = all(BINARY32.contains(v) for s in samples for v in s.value)
     if limit < best.residual <= _SINGLE and single:
         text = "Its answers are as far from the formula as if they had been computed in binary32, whatever it is given."
@@ -103,10 +113,16 @@ def _unknown(
     further = ask(runner, list(further_cases(convention, best)))
     explanation = _explanation(_bases(best, candidates), samples, further, limit)
     if explanation is None:
+        if best.residual <= _PARTLY_SINGLE and _scattered(best, samples, limit):
+            text = "Its answers are as far from the formula as if a part of it had been computed in binary32."
+            rounded = replace(best, precision=BINARY32.precision, notes=(text,), mean=mean_of(runner, best))
+            return _known(runner, rounded, samples, _SINGLE)
         fitted = fit(best, samples, limit)
         note = course(runner, best, rounds=False)
         told = "Its formula is no member of the PolyLoss family."
-        return replace(fitted, deviation=told, remedy=WHOLE_LOSS_REMEDY, notes=() if note is None else (note,))
+        established = fitted.residual <= limit or _link_shows(runner, best, samples, limit)
+        fitted = replace(fitted, link_known=established, deviation=told, remedy=WHOLE_LOSS_REMEDY)
+        return replace(fitted, notes=() if note is None else (note,))
     search, found = explanation
     note = course(runner, search.dialect, rounds=_rounds(found))
     dialect = replace(
@@ -125,7 +141,8 @@ def _described(
 ) -> Dialect:
     """The dialect with its formula, and with defects and remedies as texts."""
     told, mended = (" ".join(dict.fromkeys(filter(None, texts))) for texts in zip(*findings, strict=True))
-    return replace(dialect, formula=law(dialect, convention, found), deviation=told, remedy=mended)
+    formula = law(dialect, convention, found)
+    return replace(dialect, formula=formula, deviation=told, remedy=mended, otherwise=tuple(found))
 
 
 def _explanation(
@@ -154,6 +171,34 @@ def _explanation(
         if found := among.everywhere(pairs=True):
             return search, search.by_condition(min(found, key=search.left))
     return None
+
+
+def _scattered(dialect: Dialect, samples: Sequence[Sample], limit: float) -> bool:
+    """Whether many answers are off the formula, too much as well as too little, as rounding has it."""
+    above = [v > p for s in samples for v, p in _off(dialect, s) if abs(v - p) > limit * max(1.0, abs(p))]
+    return len(above) >= _MANY and _EITHER_WAY <= sum(above) / len(above) <= 1 - _EITHER_WAY
+
+
+def _off(dialect: Dialect, sample: Sample) -> Iterator[tuple[float, float]]:
+    return zip(sample.value, predicted(dialect, sample), strict=True)
+
+
+def _link_shows(runner: Runner, best: Dialect, samples: Sequence[Sample], limit: float) -> bool:
+    """Whether the answers show the link without a formula: a loss of each logit, or one that no common shift moves."""
+    if runner.convention.result == "elements":
+        return True
+    shifted = [replace(s.case, logits=tuple(tuple(z + 1 for z in row) for row in s.case.logits)) for s in samples]
+    moved = {s.case: s.value for s in ask(runner, shifted)}
+    invariant = [
+        all(abs(a - b) <= limit * max(1.0, abs(a)) for a, b in zip(s.value, moved.get(case, ()), strict=False))
+        for s, case in zip(samples, shifted, strict=True)
+    ]
+    return best.spec.link is Link.SOFTMAX and len(moved) == len(set(shifted)) and all(invariant)
+
+
+def _one_step(bases: Sequence[Dialect], samples: Sequence[Sample], limit: float) -> bool:
+    """Whether a single step that is done otherwise explains the answers."""
+    return any(Search(base, samples, limit).everywhere(pairs=False) for base in bases)
 
 
 def _told(search: Search, found: Sequence[Explained]) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -18,7 +19,7 @@ import torch
 
 from polyref.case import Case
 from polyref.formats import BFLOAT16, BINARY16, BINARY32, BINARY64
-from polyref.subject.bare import bare_call
+from polyref.subject.bare import bare_call, shaped_call
 from polyref.subject.convention import Convention, Kind, NoConvention, ReturnsNothing, frozen_value
 from polyref.subject.derivatives import labelled, refuse_derivatives
 from polyref.subject.explore import explored, formats_of, with_parameters
@@ -26,11 +27,14 @@ from polyref.subject.frameworks import framework as adapter
 from polyref.subject.frameworks.detect import candidates
 from polyref.subject.lookup import attribute, has, unwrapped
 from polyref.subject.overrides import FOUND_OUT, Forms
-from polyref.subject.signature import known_attributes, portable, role_named, signature_of
-from polyref.subject.trial import Trials, trial_case
+from polyref.subject.signature import known_values, portable, role_named, signature_of
+from polyref.subject.trial import Found, Trials, trial_case
 
 #: Tried in this order; the ones after the first find code that only works with a class count of its own.
 CLASS_COUNTS = (4, 3, 10, 2)
+#: Refusals that name the sizes of two tensors, one of which may be a number of classes that is written into the code.
+_ABOUT_SIZES = re.compile(r"must match|cannot be multiplied|broadcast|weight tensor")
+_MOST_CLASSES = 1000
 _QUOTED = 110
 _LISTED = 8
 _NAMED = 4
@@ -84,7 +88,7 @@ def probe(
 def _probed(trials: Trials, base: Convention, forms: Forms) -> Convention:
     """The convention under one framework."""
     subject, name = trials.subject, base.name
-    known = dict(known_attributes(subject)) if _kinds(subject) == ("instance",) else {}
+    known = dict(known_values(subject))
     known |= {role: portable(v) for k, v in (*base.init, *base.call) if (role := role_named(k)) is not None}
     base = replace(base, fixed=tuple(known.items()))
 
@@ -95,7 +99,12 @@ def _probed(trials: Trials, base: Convention, forms: Forms) -> Convention:
             continue  # nobody takes halves only, and one class count only
         case = replace(trial_case(classes), format=fmt)
         for kind in _kinds(subject):
-            found = bare_call(trials, replace(base, kind=kind), case, forms)
+            of_kind = replace(base, kind=kind)
+            found = bare_call(trials, of_kind, case, forms)
+            if found is None and classes == CLASS_COUNTS[0]:
+                # Before other shapes, which such code may take by an accident of broadcasting.
+                found, case = _with_told_classes(trials, of_kind, case, forms)
+            found = found or shaped_call(trials, of_kind, case, forms)
             if found is None:
                 continue
             if found.outcome.kind == "nothing":
@@ -103,8 +112,8 @@ def _probed(trials: Trials, base: Convention, forms: Forms) -> Convention:
                 continue
             if not found.sensible:
                 refuse_derivatives(trials, found, case)
-            if classes != CLASS_COUNTS[0] or _class_counts(known) != CLASS_COUNTS:
-                found = replace(found, convention=replace(found.convention, classes=classes))
+            if case.classes != CLASS_COUNTS[0] or _class_counts(known) != CLASS_COUNTS:
+                found = replace(found, convention=replace(found.convention, classes=case.classes))
             return replace(explored(trials, found, case), attempts=tuple(trials.attempts))
         if nothing is not None:
             break
@@ -117,6 +126,20 @@ def _probed(trials: Trials, base: Convention, forms: Forms) -> Convention:
             replace(convention, attempts=tuple(trials.attempts)),
         )
     raise NoConvention(_nothing_worked(name, trials, forms), tuple(trials.attempts))
+
+
+def _with_told_classes(trials: Trials, base: Convention, case: Case, forms: Forms) -> tuple[Found | None, Case]:
+    """The first call with a number of classes that the refusals name beside that of the case, and its case."""
+    refusals = {attempt.outcome for attempt in trials.attempts if _ABOUT_SIZES.search(attempt.outcome)}
+    named = (list(map(int, re.findall(r"\d+", text))) for text in sorted(refusals))
+    told = {n for numbers in named if case.classes in numbers for n in numbers}
+    for classes in sorted(told - {case.classes, len(case.logits)}):
+        if 1 < classes <= _MOST_CLASSES:
+            other = replace(trial_case(classes), format=case.format)
+            found = bare_call(trials, base, other, forms)
+            if found is not None and found.sensible:
+                return found, other
+    return None, case
 
 
 def _refuse_unbound(subject: Any, name: str) -> None:

@@ -33,8 +33,8 @@ ROWS = (
 WEIGHTS = ((0.5, 1.5, 0.25, 3.0), (2.0, 0.5, 3.0, 0.25))
 #: A weight that is small and no zero.
 _SMALL_WEIGHT = (2.0**-12, 1.0, 0.5, 2.0)
-#: Margins at which guards and clamps show: Pt from about 4e-18 on.
-_SATURATED = (-40.0, -35.0, -29.0, -24.0, -18.0, -12.0, -8.0, -5.0)
+#: Margins at which guards and clamps show: Pt from about 3e-20 on, with enough of the smallest to measure a clamp from.
+_SATURATED = (-40.0, -35.0, -29.0, -24.0, -18.0, -12.0, -8.0, -5.0, -38.0, -45.0)
 #: Probabilities that are logits too: all between 0 and 1, of sum 1.
 _LIKE_PROBABILITIES = (0.125, 0.5, 0.25, 0.125)
 #: Soft labels, of sum 1, numbers of every format.
@@ -157,8 +157,9 @@ def further_cases(convention: Convention, dialect: Dialect) -> Iterator[Case]:
 
 def _saturated(fmt: Format, spec: Spec, classes: int) -> Iterator[Case]:
     for i, margin in enumerate(_SATURATED):
+        others = ROWS[i % len(ROWS)]
         # What the other logits are differs, so that a clamp of Pt is told from one of the logits.
-        row = tuple(margin if k == 0 else ROWS[i][k % len(ROWS[i])] for k in range(classes))
+        row = tuple(margin if k == 0 else others[k % len(others)] for k in range(classes))
         yield Case(spec, fmt, (row,), (0,), None)
 
 

@@ -45,6 +45,7 @@ class Rows:
         reduction: the reduction, mean_over_samples where the subject's mean is one.
         link: the link of both parts.
         alpha: the factor on the logarithm of a sigmoid's target, or None.
+        alpha_on_polynomial: whether it is one on the polynomial too.
         weighting: which parts the class weight multiplies.
         ignore_index: the label of rows to be ignored.
         clamp: how near to 0 and 1 every probability may come.
@@ -62,6 +63,7 @@ class Rows:
     reduction: Reduction
     link: Link
     alpha: float | None
+    alpha_on_polynomial: bool
     weighting: Weighting
     ignore_index: int
     clamp: float = 0.0
@@ -91,6 +93,7 @@ class Rows:
             reduction=spec.reduction,
             link=spec.link,
             alpha=spec.alpha,
+            alpha_on_polynomial=spec.alpha_on_polynomial,
             weighting=spec.weighting,
             ignore_index=case.ignore_index,
         )
@@ -176,7 +179,8 @@ def reduced(formula: Formula, rows: Rows, found: Pieces, log_labels: Array, poly
         a, b = (log_labels * a).sum(axis=1), (poly_labels * b).sum(axis=1)
         a, b = np.where(rows.kept, a, 0.0), np.where(rows.kept, b, 0.0)
     elif rows.alpha is not None:
-        a = a * np.where(rows.q > 0, rows.alpha, 1 - rows.alpha)
+        share = np.where(rows.q > 0, rows.alpha, 1 - rows.alpha)
+        a, b = a * share, b * share if rows.alpha_on_polynomial else b
     a, b = formula("losses", rows, a, b)
     name = "mean" if rows.reduction is Reduction.MEAN_OVER_SAMPLES else str(rows.reduction)
     return np.atleast_1d(np.asarray(formula(name, rows, a, b), dtype=float)).ravel()

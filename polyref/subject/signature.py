@@ -5,9 +5,11 @@ A promise is only kept by a call: the probe tries every parameter before it is o
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from types import FunctionType
 from typing import Any, NamedTuple
 
 import torch
@@ -114,6 +116,12 @@ def _may_be(name: str, parameter: inspect.Parameter) -> bool:
         # reduce, average and the like are flags or words; a function of that name is something else.
         return default is None or default is inspect.Parameter.empty or isinstance(default, bool | str)
     return True
+
+
+def may_be_epsilon(parameter: inspect.Parameter) -> bool:
+    """Whether a parameter is called alpha and holds one number, which may be the coefficient of x as well."""
+    number = isinstance(parameter.default, (int, float)) and not isinstance(parameter.default, bool)
+    return parameter.kind in _NAMED and parameter.name.lower() in SYNONYMS["alpha"] and number
 
 
 def epsilon_forms(parameter: inspect.Parameter) -> tuple[EpsilonForm, ...]:
@@ -255,10 +263,18 @@ def portable(value: Any) -> Any:
     return repr(value)[:80]
 
 
-def known_attributes(instance: Any) -> Iterator[tuple[str, Any]]:
-    """polyref's names and the values of an instance's attributes that can only be what they are called."""
-    held = dict(vars(instance)) if has(instance, "__dict__") else {}
-    held |= held.get("_buffers") or {}
+def known_values(subject: Any) -> Iterator[tuple[str, Any]]:
+    """polyref's names and values of what a subject holds under names that can be no other.
+
+    Of an instance these are its attributes, of a function the numbers that it closes over.
+    """
+    if inspect.isfunction(subject):
+        held = dict(_closed_over(subject))
+    elif inspect.isroutine(subject) or inspect.isclass(subject):
+        return
+    else:
+        held = dict(vars(subject)) if has(subject, "__dict__") else {}
+        held |= (held.get("_parameters") or {}) | (held.get("_buffers") or {})
     for name, known in SYNONYMS.items():
         if name == "terms":
             continue
@@ -270,6 +286,13 @@ def known_attributes(instance: Any) -> Iterator[tuple[str, Any]]:
                 continue
             yield name, value
             break
+
+
+def _closed_over(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with contextlib.suppress(ValueError):  # a cell may be empty
+            if isinstance(cell.cell_contents, (int, float)) and not isinstance(cell.cell_contents, bool):
+                yield name, cell.cell_contents
 
 
 def left_alone(

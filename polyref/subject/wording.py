@@ -11,6 +11,9 @@ from polyref.subject.deviation import Explained, number
 from polyref.subject.dialect import Dialect
 from polyref.subject.hypotheses import Formula
 
+#: How many class weights are written out.
+_SHOWN = 8
+
 
 def formula(dialect: Dialect, convention: Convention) -> str:
     """The law in one line of text."""
@@ -20,10 +23,14 @@ def formula(dialect: Dialect, convention: Convention) -> str:
     log = f"x^{gamma} {ce}" if gamma else ce
     polynomial = _polynomial(dialect, convention, gamma)
     weighted = convention.can("weight") or dialect.built_in is not None
-    if spec.alpha is not None:
+    together = spec.alpha_on_polynomial and bool(polynomial) and (not weighted or spec.weighting is Weighting.BOTH)
+    if spec.alpha is not None and not together:
         log = f"alpha_t {log}"
+        polynomial = f"alpha_t {polynomial}" if spec.alpha_on_polynomial and polynomial else polynomial
     if not polynomial:
         text = f"w {log}" if weighted else log
+    elif together:
+        text = f"{'w ' if weighted else ''}alpha_t [{log} + {polynomial}]"
     elif not weighted:
         text = f"{log} + {polynomial}"
     elif spec.weighting is Weighting.BOTH:
@@ -33,7 +40,7 @@ def formula(dialect: Dialect, convention: Convention) -> str:
     else:
         text = _rescaled(gamma, polynomial, list_of_terms=convention.epsilon_form == "list", log=log)
     if dialect.built_in is not None:
-        text += f", w = {_classwise(dialect.built_in)}"
+        text += f", w {_classwise(dialect.built_in, convention)}"
     if spec.alpha is not None:
         text += f", alpha_t = {spec.alpha:g} for the target class, {1 - spec.alpha:g} for the others"
     text = text.replace("+ -", "- ")
@@ -64,10 +71,12 @@ def _polynomial(dialect: Dialect, convention: Convention, gamma: str) -> str:
     return text + (" (x_k = 1 - Pt of sigmoid)" if dialect.spec.mixed else "")
 
 
-def _classwise(weights: tuple[float, ...]) -> str:
-    if len(weights) == 2:
-        return f"{weights[0]:g} for class 0, {weights[1]:g} for the others"
-    return f"({', '.join(f'{w:g}' for w in weights)})"
+def _classwise(weights: tuple[float, ...], convention: Convention) -> str:
+    """What built-in weights are, and whether a parameter says so."""
+    shown = ", ".join(f"{w:g}" for w in weights[:_SHOWN]) + (", ..." if len(weights) > _SHOWN else "")
+    if convention.default("weight") is None and convention.default("alpha") is None:
+        return f"measured as ({shown})"
+    return f"= {weights[0]:g} for class 0, {weights[1]:g} for the others" if len(weights) == 2 else f"= ({shown})"
 
 
 def _rescaled(gamma: str, polynomial: str, *, list_of_terms: bool, log: str) -> str:
@@ -92,9 +101,9 @@ def law(dialect: Dialect, convention: Convention, found: Sequence[Explained]) ->
     behind = []
     for explained in found:
         steps = explained.formula
-        shown = any(choice.step in _IN_THE_FORMULA for choice, _ in steps.chosen)
+        shown = any(choice.step in _IN_THE_FORMULA for choice, _ in explained.own)
         text = otherwise(steps, dialect, convention) if shown else ""
-        remarks = [c.text.replace("{c}", number(n)) for c, n in steps.chosen if c.step not in _IN_THE_FORMULA]
+        remarks = [c.text.replace("{c}", number(n)) for c, n in explained.own if c.step not in _IN_THE_FORMULA]
         if explained.condition:
             behind.append(f"where {explained.condition}: {', '.join(filter(None, (text, *remarks)))}")
         else:
@@ -116,9 +125,11 @@ def otherwise(steps: Formula, dialect: Dialect, convention: Convention) -> str:
     if spec.alpha is not None:
         logarithm = f"alpha_t {logarithm}"
     polynomial = _otherwise_polynomial(chosen, dialect, convention, gamma)
+    if spec.alpha_on_polynomial and polynomial:
+        polynomial = f"alpha_t {polynomial}"
     text = _otherwise_weighted(chosen, dialect, convention, logarithm, polynomial)
     if dialect.built_in is not None:
-        text += f", w = {_classwise(dialect.built_in)}"
+        text += f", w {_classwise(dialect.built_in, convention)}"
     if "factor" in chosen:
         text = f"{chosen['factor']}({text})"
     return f"{text}, for each logit by itself" if spec.link is Link.SIGMOID else text
@@ -226,7 +237,7 @@ def member_defect(dialect: Dialect) -> tuple[str, str]:
     weighted = "weight" in dialect.settable or dialect.built_in is not None
     present = "epsilon" in dialect.settable or any(spec.epsilon)
     if weighted and present and spec.weighting is Weighting.CE_ONLY:
-        also = " and alpha multiply" if spec.alpha is not None else " multiplies"
+        also = " and alpha multiply" if spec.alpha is not None and not spec.alpha_on_polynomial else " multiplies"
         told.append(f"The class weight{also} the logarithm alone, not the polynomial.")
         mended.append(_BOTH_PARTS)
     elif weighted and present and spec.weighting is Weighting.RESCALED_P:

@@ -73,6 +73,8 @@ def needs_wide_format(convention: Convention, _: Dialect) -> str | None:
 
 def needs_softmax(_: Convention, dialect: Dialect) -> str | None:
     """A single-label loss: one softmax over the logits of a row."""
+    if not dialect.link_known:
+        return "no formula was found, and its answers do not show whether its probabilities are a softmax's"
     if dialect.spec.link != "softmax":
         return "its probabilities are sigmoids, each logit by itself"
     return None

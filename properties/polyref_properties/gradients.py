@@ -121,8 +121,17 @@ def _is_that_of_the_value(case: Case, context: Context) -> Outcome:
 
 def _at(case: Case, context: Context, row: tuple[float, ...], k: int, step: float) -> tuple[Fraction, float]:
     moved = replace(case, logits=(tuple(z + step if i == k else z for i, z in enumerate(row)),))
-    return total(context.observe(moved).value or ()), total_tolerance(context.truth(moved))
+    value = total(context.observe(moved).value or ())
+    # What is computed in a narrower format than the case's is rounded to it, which a quotient of differences enlarges.
+    precision = context.dialect.precision
+    own = 0.0
+    if precision is not None and precision < case.format.precision:
+        own = _ROUNDINGS * math.ldexp(1.0, -precision) * max(1.0, abs(float(value)))
+    return value, total_tolerance(context.truth(moved)) + own
 
+
+#: How many roundings of a narrower format a value holds that is computed in one.
+_ROUNDINGS = 16
 
 THAT_OF_THE_VALUE = Property(
     id="gradient-is-that-of-the-value",

@@ -84,7 +84,8 @@ def law(spec: Spec, weights: Sequence[Fraction], k: int, positive: bool = True, 
     a, b = w, w if spec.weighting is Weighting.BOTH else Fraction(1)
     r = w * len(weights) / sum(weights) if spec.weighting is Weighting.RESCALED_P else Fraction(1)
     if spec.alpha is not None:
-        a *= Fraction(spec.alpha) if positive else 1 - Fraction(spec.alpha)
+        share = Fraction(spec.alpha) if positive else 1 - Fraction(spec.alpha)
+        a, b = a * share, b * share if spec.alpha_on_polynomial else b
     epsilon = () if part == "log" else spec.epsilon
     return Law(exact(0 if part == "polynomial" else a), exact(b), exact(r), epsilon, spec.gamma)
 

@@ -154,7 +154,10 @@ def bce(z: torch.Tensor, t: torch.Tensor, spec: Spec, w: torch.Tensor | None = N
     x = 1 - (p * q + (1 - p) * (1 - q))
     ce = F.binary_cross_entropy_with_logits(z, q, reduction="none")
     if spec.alpha is not None:
-        ce = (spec.alpha * q + (1 - spec.alpha) * (1 - q)) * ce
+        share = spec.alpha * q + (1 - spec.alpha) * (1 - q)
+        if spec.alpha_on_polynomial:
+            return _reduced(share * (focal(ce, x, spec) + polynomial(x, spec)), spec, z.numel())
+        ce = share * ce
     return _reduced(focal(ce, x, spec) + polynomial(x, spec), spec, z.numel())
 
 

@@ -88,7 +88,7 @@ def closed_form(case: Case) -> list[Any]:
         power = x ** MP.mpf(spec.gamma) if spec.gamma else MP.one
         inside = 1 - pt * w / mean if spec.weighting is Weighting.RESCALED_P else x
         poly = MP.fsum(MP.mpf(e) * inside**j for j, e in enumerate(spec.epsilon, 1))
-        outside = w if spec.weighting is Weighting.BOTH else MP.one
+        outside = (w if spec.weighting is Weighting.BOTH else MP.one) * (alpha if spec.alpha_on_polynomial else 1)
         return -alpha * w * power * MP.log(pt) + outside * power * poly
 
     for i, z in enumerate(case.logits):

@@ -127,6 +127,7 @@ def sigmoid_family() -> Iterator[Family]:
             spec = Spec(link=Link.SIGMOID, epsilon=epsilon, gamma=gamma, reduction=reduction)
             yield spec, "index", [im.bce, im.bce_exp, im.bce_log_sigmoid]
             yield replace(spec, alpha=0.25), "index", [im.bce]
+            yield replace(spec, alpha=0.1, alpha_on_polynomial=True), "index", [im.bce]
     yield Spec(link=Link.SIGMOID), "soft", [im.bce]
     yield Spec(link=Link.SIGMOID, epsilon=(-1.0,)), "soft", [im.bce]
 

@@ -10,7 +10,7 @@ from polyref.nn.functional import poly_cross_entropy
 from polyref.subject.defaults import defaults
 from polyref.subject.identify import identify
 from polyref.subject.local import LocalSubject
-from subject import zoo
+from subject import peculiar, zoo
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -36,9 +36,16 @@ def squared(logits, labels):
             zoo.sum_only,
             "Epsilon is fixed at 1, as its answers show: nothing sets it; it always returns the sum of the batch.",
         ),
+        (closed_over(0.3), "Epsilon is fixed at 0.3, as it was set; it always returns one loss a row."),
         (
-            closed_over(0.3),
-            "Epsilon is fixed at 0.3, as its answers show: nothing sets it; it always returns one loss a row.",
+            peculiar.negative_square,
+            "Epsilon is fixed at (0, -1), as its answers show: nothing sets it; it always returns one loss a row.",
+        ),
+        (peculiar.Square(-1.0), "Epsilon is fixed at -1, as it was set; it always returns the mean of the batch."),
+        (
+            peculiar.elsewhere,
+            "Epsilon is fixed at (1.5, 0.75), as its answers show: it was set to 0.5; "
+            "it always returns one loss a row.",
         ),
         (
             rewrapped.FocalLoss,

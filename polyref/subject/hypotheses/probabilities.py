@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from polyref.formats import BFLOAT16, BINARY16, Format
+from polyref.spec import Reduction
 from polyref.subject.hypotheses.choice import Choice, smoothed
 from polyref.subject.rows import Array, Rows
 
@@ -56,6 +57,12 @@ def _share(rows: Rows) -> Array:
     return rows.p / own.sum() if len(own) > 1 else rows.p
 
 
+def _of_the_mean(rows: Rows) -> Array:
+    ce = -(smoothed(rows) * rows.w * rows.log_p).sum(1)[rows.kept]
+    by = len(ce) if rows.soft or rows.reduction is Reduction.MEAN_OVER_SAMPLES else rows.w[rows.y][rows.kept].sum()
+    return _wide(rows, np.exp(-ce.sum() / by))
+
+
 #: What stands in the place of Pt: how x is written, what it is in words, and its value for every class.
 _PROBABILITIES: tuple[tuple[str, str, Callable[..., Array], tuple[float, float] | None], ...] = (
     ("(1 - log Pt)", "the logarithm of Pt", lambda rows: rows.log_p, None),
@@ -70,6 +77,12 @@ _PROBABILITIES: tuple[tuple[str, str, Callable[..., Array], tuple[float, float] 
         "(1 - batch mean of Pt)",
         "the batch's mean Pt",
         lambda rows: _wide(rows, rows.of_target(rows.p).mean()),
+        None,
+    ),
+    (
+        "(1 - exp(-mean CE))",
+        "Pt of the mean, exp(-mean CE), as the cross-entropy is reduced before the polynomial is taken of it,",
+        _of_the_mean,
         None,
     ),
     (
