@@ -190,12 +190,12 @@ def _record(path: str | os.PathLike[str], label: str) -> _Record:
         digest=hashlib.sha256(data).hexdigest(),
         run=(
             *(subject.target, subject.name, _utc(settings.started, name), label),
-            *(settings.profile, str(settings.seed), document.dialect.formula),
+            *(_choices(settings), str(settings.seed), document.dialect.formula),
             *(summary.outcome(document), summary.short_verdict(document)),
         ),
         environment=(
             *(environment.polyref, environment.torch or "", environment.framework or "", environment.python),
-            *(environment.device, environment.machine),
+            *(environment.device, ", ".join(filter(None, (environment.machine, environment.processor)))),
         ),
         grades=[
             (
@@ -206,6 +206,12 @@ def _record(path: str | os.PathLike[str], label: str) -> _Record:
         ],
         verdicts=_verdicts(document),
     )
+
+
+def _choices(settings: doc.Settings) -> str:
+    """The profile, and what else the user chose that decides what is tried: ``quick, epsilon=1.0``."""
+    given = (settings.init | settings.call | settings.forms).items()
+    return ", ".join([settings.profile, *(f"{name}={value}" for name, value in given), *settings.laws])
 
 
 def _verdicts(document: doc.Document) -> list[tuple[tuple[str, ...], str, float | str | None]]:

@@ -37,8 +37,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         framework: version of the subject's framework, where it is not torch.
         python: version.
         device: where it ran.
-        machine: the processor.
-        profile: how much was tried.
+        machine: the machine and its processor.
+        profile: how much was tried, and what else was chosen.
         seed: of every random choice.
         formula: what the subject computed.
         outcome: broken, hold, open or nothing.

@@ -226,3 +226,14 @@ def test_directions(
 ) -> None:
     step = Step(quantity="value", format="f", device="cpu", regime="all", grade=grade, ulp=ulp, ratio=ratio)
     assert step.direction == direction
+
+
+def test_another_processor_and_another_choice_are_told(db: Path) -> None:
+    worse = at("value bfloat16 all", max_ulp=2.5, grade="textbook")
+    other = run(1, grade=worse, processor="Another CPU")
+    other = REPLACE(other, settings=REPLACE(other.settings, init={"epsilon": "2.0"}))
+    (move,) = kept(db, [run(0), other], order=[0, 1]).moves
+    assert move.changed == [
+        Change(what="machine", old="x86_64", new="x86_64, Another CPU"),
+        Change(what="profile", old="default, num_classes=3", new="default, epsilon=2.0"),
+    ]
