@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from polyref import gate
 from polyref.auditor import audit
-from polyref.formats import BFLOAT16, BINARY32
+from polyref.formats import BFLOAT16, BINARY32, Format
 from polyref.gallery import ENTRIES
 from polyref.gallery.run import OURS
 from polyref.options import AUDITED, Options
@@ -33,12 +33,14 @@ class Gated(NamedTuple):
         name: of the file.
         target: as for an audit.
         backend: of polyref.nn, "" for what is not ours.
+        formats: that it is held in.
         reason: why it may break laws, "" if it may not.
     """
 
     name: str
     target: str
     backend: str
+    formats: tuple[Format, ...]
     reason: str
 
 
@@ -46,23 +48,22 @@ def subjects() -> Iterator[Gated]:
     """Everything that has a baseline: the functions of polyref.nn and its focal loss, and the gallery of torch."""
     for name, target in OURS:
         if name in ("nn-function", "nn-focal", "nn-binary"):
-            yield from (Gated(f"{name}-{backend}", target, backend, "") for backend in BACKENDS)
+            formats = AUDITED if name == "nn-function" else (BINARY32, BFLOAT16)
+            yield from (Gated(f"{name}-{backend}", target, backend, formats, "") for backend in BACKENDS)
     for entry in ENTRIES:
         if entry.framework == "torch":
-            yield Gated(entry.id, entry.target, "", "as it was published" if entry.defects else "")
+            # It is fixed, and tells of the auditor: one format is enough.
+            yield Gated(entry.id, entry.target, "", (BINARY32,), "as it was published" if entry.defects else "")
 
 
 def audited(subject: Gated, baseline: Baseline | None = None) -> doc.Document:
     """A quick audit of a subject on its backend, held against a baseline.
 
-    What is not ours is fixed, and tells of the auditor: two formats of it are enough.
-
     Raises:
         PolyrefError: as for an audit.
     """
-    formats = AUDITED if subject.backend else (BINARY32, BFLOAT16)
     with _on(subject.backend):
-        return audit(subject.target, Options(formats=formats, profile="quick", baseline=baseline), quiet=True)
+        return audit(subject.target, Options(formats=subject.formats, profile="quick", baseline=baseline), quiet=True)
 
 
 @contextmanager
