@@ -110,19 +110,26 @@ def chosen_laws(options: Options) -> tuple[Property, ...]:
     return tuple(laws[i] for i in chosen(options.laws, laws, "law"))
 
 
-def findings(runner: Runner, dialect: Dialect, options: Options) -> Iterator[Result]:
+def findings(runner: Runner, dialect: Dialect, options: Options, *, chance: bool | None = None) -> Iterator[Result]:
     """Every law's verdict on a subject, as each is reached.
 
     A subject that raises the same error under one law after another breaks the first of them; the others are judged by
     the cases that it answers, and are open where there are none.
+
+    Args:
+        runner: the subject.
+        dialect: what it computes.
+        options: what to look at, and how hard.
+        chance: whether its answers are drawn by chance, None where nobody has asked yet.
     """
     (examples, _), climbs = PROFILES[options.profile], CLIMBS[options.profile]
     formats = audited_formats(runner.convention, options)
     # A format that the subject does not compute in would show its lost digits in every law: the two that are about
     # the size of the error, which are the guided ones, say it once.
-    first: dict[str, str] = {}  # breakdowns, and the laws that met them
     computed = [f for f in formats if dialect.precision is None or f.precision <= dialect.precision] or formats
-    chance = drawn_by_chance(runner, dialect, options)
+    first: dict[str, str] = {}  # breakdowns, and the laws that met them
+    if chance is None:
+        chance = drawn_by_chance(runner, dialect, options)
     for law in (worded(law, runner.convention.framework) for law in chosen_laws(options)):
         reason = objection(law, runner.convention, dialect)
         if reason is not None:
@@ -203,19 +210,19 @@ def _audited(target: str, runner: Audited, options: Options, meter: Meter, start
             seconds=time.monotonic() - clock,
             alone=partial(_ends_alone, target, options),
         )
+    chance = drawn_by_chance(runner, dialect, options)
     notes = [*dialect.notes]
     with contextlib.suppress(Exhausted):  # said below
-        notes += _notes(runner, dialect, options)
+        notes += _notes(runner, dialect, options, chance=chance)
     meter.step()
     found: list[Result] = []
     seen: set[str] = set()
-    for result in findings(runner, dialect, options):
+    for result in findings(runner, dialect, options, chance=chance):
         if result.law.id not in seen:
             seen.add(result.law.id)
             meter.step(result.law.id)
         found.append(result)
     accuracy = Accuracy()
-    chance = drawn_by_chance(runner, dialect, options)
     # Accuracy is accuracy for a formula: a subject of another one is not graded.
     graded = dialect.known and not chance and runner.convention.inputs not in PROBABILITIES and not options.laws
     for fmt in formats if graded else ():
@@ -260,7 +267,7 @@ def _with_graded(result: Result, grades: list[doc.Grade], runner: Runner, dialec
     return result
 
 
-def _notes(runner: Runner, dialect: Dialect, options: Options) -> Iterator[str]:
+def _notes(runner: Runner, dialect: Dialect, options: Options, *, chance: bool) -> Iterator[str]:
     """What a person should know beside the formula: consequences, conventions, and what was left out."""
     convention = runner.convention
     yield from convention.notes
@@ -289,7 +296,7 @@ def _notes(runner: Runner, dialect: Dialect, options: Options) -> Iterator[str]:
     if convention.left:
         left = ", ".join(f"{name}={value!r}" for name, value in convention.left)
         yield f"Left at their defaults, and not tested: {left}."
-    if drawn_by_chance(runner, dialect, options):
+    if chance:
         yield (
             "It was not graded: its answers are drawn by chance, and only the laws that look for that or compare no "
             "numbers were judged."

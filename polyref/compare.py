@@ -139,7 +139,7 @@ def _changed(before: dict[str, str], now: dict[str, str]) -> Iterator[str]:
 def _laws(old: base.Baseline, new: doc.Document, terms: _Terms) -> Iterator[LawMove]:
     before = {law.key: law for law in old.laws}
     now = base.by_key(new)
-    decided = {f.property for f in new.findings if f.verdict in ("holds", "violated")}
+    decided = {f.property for f in new.findings if f.verdict in base.DECIDED}
     for key in dict.fromkeys([*now, *before]):
         was, found = before.get(key), now.get(key)
         if found is None and was is not None and key[0] in decided and key[1] not in terms.formats:

@@ -67,7 +67,7 @@ def updated(
         UsageError: if laws are broken without a reason, or the file cannot be written; it is as it was then.
         NothingMeasured: if no law was decided.
     """
-    if not any(f.verdict in ("holds", "violated") for f in found.findings):
+    if not any(f.verdict in base.DECIDED for f in found.findings):
         raise NothingMeasured("nothing was measured, so the baseline stays as it is")
     if previous is not None:
         here = visible(str(path))

@@ -16,14 +16,14 @@ from polyref.report.words import visible
 #: Rows that are listed; the document has all of them.
 _MOST = 12
 
-_MARKS = {0: "✓", 1: "✗", 3: "?", 4: "✗", 5: "?"}
+_MARKS = {"hold": "✓", "broken": "✗", "nothing": "?"}
 _STYLES = {"✓": "bold green", "✗": "bold red", "?": "bold yellow"}
 
 
 def render(c: Comparison, console: Console) -> None:
     """Print the comparison."""
     width = min(console.width, WIDEST)
-    mark = _MARKS[c.exit_code]
+    mark = _MARKS[moves.outcome(c)]
     console.print()
     put(console, Text(f"{mark} {visible(moves.headline(c))}", _STYLES[mark]), width)
     head = [
@@ -62,17 +62,5 @@ def _table(listed: Sequence[LawMove | GradeMove | CaseMove]) -> Table:
     table.add_column(overflow="fold", ratio=3)
     for m in listed:
         style = "bold red" if m.fails else "green" if m.move in ("fixed", "better") else "dim"
-        table.add_row(Text(("✗ " if m.fails else "  ") + m.move, style), wrapped(_what(m)), wrapped(_how(m)))
+        table.add_row(Text(("✗ " if m.fails else "  ") + m.move, style), wrapped(moves.name(m)), wrapped(moves.text(m)))
     return table
-
-
-def _what(m: LawMove | GradeMove | CaseMove) -> str:
-    if isinstance(m, LawMove):
-        return moves.law_name(m)
-    return moves.grade_name(m) if isinstance(m, GradeMove) else moves.case_name(m)
-
-
-def _how(m: LawMove | GradeMove | CaseMove) -> str:
-    if isinstance(m, LawMove):
-        return moves.law_text(m)
-    return moves.grade_text(m) if isinstance(m, GradeMove) else moves.case_text(m)

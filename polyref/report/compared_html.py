@@ -17,7 +17,6 @@ from polyref.report.words import number
 
 #: Recorded rows that are listed.
 _MOST = 200
-_OUTCOMES = {0: "hold", 1: "broken", 3: "nothing", 4: "broken", 5: "nothing"}
 
 
 def render(c: Comparison) -> str:
@@ -31,7 +30,7 @@ def shown(c: Comparison) -> dict[str, Any]:
     """What a page lists of a comparison."""
     cases = moves.moved(c.cases)
     return {
-        "outcome": _OUTCOMES[c.exit_code],
+        "outcome": moves.outcome(c),
         "headline": moves.headline(c),
         "laws": moves.moved(c.laws),
         "grades": moves.moved(c.grades),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 from polyref.report.comparison import MOVES, CaseMove, Comparison, GradeMove, LawMove, Move
 from polyref.report.words import count, number
@@ -16,6 +16,13 @@ _Move = TypeVar("_Move", LawMove, GradeMove, CaseMove)
 
 #: What is not listed: nothing moved.
 _STILL: tuple[Move, ...] = ("unchanged", "not run", "added")
+
+
+def outcome(c: Comparison) -> Literal["hold", "broken", "nothing"]:
+    """The answer in one word."""
+    if c.exit_code in (3, 5):
+        return "nothing"
+    return "broken" if c.exit_code else "hold"
 
 
 def headline(c: Comparison) -> str:
@@ -68,6 +75,20 @@ def tally(moves: Sequence[LawMove] | Sequence[GradeMove] | Sequence[CaseMove], o
     counts = Counter(m.move for m in moves)
     parts = ", ".join(f"{counts[m]:,} {m}" for m in MOVES if counts[m])
     return f"{count(len(moves), one)}: {parts}" if parts else f"no {one}"
+
+
+def name(m: AnyMove) -> str:
+    """What moved."""
+    if isinstance(m, LawMove):
+        return law_name(m)
+    return grade_name(m) if isinstance(m, GradeMove) else case_name(m)
+
+
+def text(m: AnyMove) -> str:
+    """How it moved."""
+    if isinstance(m, LawMove):
+        return law_text(m)
+    return grade_text(m) if isinstance(m, GradeMove) else case_text(m)
 
 
 def law_name(law: LawMove) -> str:

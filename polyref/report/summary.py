@@ -112,12 +112,8 @@ def _told(document: Document) -> list[tuple[moves.AnyMove, str, str]]:
     gate = document.gate
     if gate is None:
         return []
-    laws, grades, cases = moves.moved(gate.laws), moves.moved(gate.grades), moves.moved(gate.cases)
-    return [
-        *((m, moves.law_name(m), moves.law_text(m)) for m in laws),
-        *((m, moves.grade_name(m), moves.grade_text(m)) for m in grades),
-        *((m, moves.case_name(m), moves.case_text(m)) for m in cases),
-    ]
+    found: list[moves.AnyMove] = [*moves.moved(gate.laws), *moves.moved(gate.grades), *moves.moved(gate.cases)]
+    return [(m, moves.name(m), moves.text(m)) for m in found]
 
 
 def also(law: Broken, ratio: Callable[[float | None], str] = number) -> str:
@@ -156,8 +152,7 @@ def answer(document: Document) -> tuple[Outcome, str]:
     """What decides the exit code: the comparison with a baseline where there was one, else the laws."""
     if document.gate is None:
         return outcome(document), headline(document)
-    by_code: dict[int, Outcome] = {0: "hold", 1: "broken", 3: "nothing", 4: "broken", 5: "nothing"}
-    return by_code[document.exit_code], moves.headline(document.gate)
+    return moves.outcome(document.gate), moves.headline(document.gate)
 
 
 def headline(document: Document) -> str:
