@@ -15,7 +15,7 @@ from functools import partial
 
 import msgspec
 
-from polyref import records
+from polyref import conduct, records
 from polyref.accuracy import Accuracy
 from polyref.case import Case
 from polyref.choice import chosen
@@ -161,7 +161,7 @@ def recorded(
     target: str, results: Iterable[Result], dialect: Dialect, options: Options, deaths: Sequence[Death] = ()
 ) -> list[doc.Finding]:
     """The results as findings, after what ended a process, with what they say about each other."""
-    ended = records.deaths(target, deaths, options, partial(_ends_alone, target, options))
+    ended = conduct.deaths(target, deaths, options, partial(_ends_alone, target, options))
     made = records.one_breakdown([*ended, *(records.finding(target, r, dialect, options) for r in results)])
     return [records.with_kind(f, made, dialect) for f in made]
 
@@ -230,7 +230,7 @@ def _audited(target: str, runner: Audited, options: Options, meter: Meter, start
         accuracy.measure(runner, dialect, fmt, options)
     with contextlib.suppress(Exhausted):
         found = [_with_graded(r, accuracy.grades, runner, dialect) for r in found]
-    notes += records.circumstances(runner)
+    notes += conduct.circumstances(runner)
     made = recorded(target, found, dialect, options, runner.deaths)
     examples = sum(f.examples for f in made) + sum(g.examples for g in accuracy.grades if g.regime == "all")
     return doc.Document(
@@ -334,7 +334,7 @@ def law_named(law_id: str) -> Property | None:
     Raises:
         UsageError: if there is none, with the nearest that are.
     """
-    return None if law_id == records.KEEPS_ITS_PROCESS else chosen_laws(Options(laws=(law_id,)))[0]
+    return None if law_id == conduct.KEEPS_ITS_PROCESS else chosen_laws(Options(laws=(law_id,)))[0]
 
 
 def tried(law: Property | None, case: Case, runner: Runner, identified: Callable[[], Dialect]) -> Outcome:
@@ -351,7 +351,7 @@ def tried(law: Property | None, case: Case, runner: Runner, identified: Callable
         NotOffered: if its convention has no way to ask for the case.
     """
     if law is None:
-        return records.survival(runner.observe(case, gradient=runner.convention.differentiable, twice=True))
+        return conduct.survival(runner.observe(case, gradient=runner.convention.differentiable, twice=True))
     dialect = identified()
     reason = objection(law, runner.convention, dialect)
     if reason is not None:

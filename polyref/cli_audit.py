@@ -107,7 +107,7 @@ def audit(
     from polyref import gate, many  # noqa: PLC0415
     from polyref.formats import named  # noqa: PLC0415
     from polyref.report import outputs, terminal  # noqa: PLC0415
-    from polyref.subject.client import check_bounded, limits_of  # noqa: PLC0415
+    from polyref.subject.limits import check_bounded, limits_of  # noqa: PLC0415
     from polyref.subject.overrides import Forms, parse_overrides  # noqa: PLC0415
 
     check_bounded("--budget", budget)
@@ -235,7 +235,7 @@ def replay(file: Path, /, *, finding: Repeated = (), timeout: float = 10.0, memo
     """
     from polyref import replay as again  # noqa: PLC0415
     from polyref.report import replays  # noqa: PLC0415
-    from polyref.subject.client import limits_of  # noqa: PLC0415
+    from polyref.subject.limits import limits_of  # noqa: PLC0415
 
     limits = limits_of(timeout=timeout, memory=memory, prefix="--")
     found = again.replay(file, properties=finding, limits=limits)

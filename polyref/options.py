@@ -13,7 +13,7 @@ from polyref.formats import BFLOAT16, BINARY16, BINARY32, BINARY64, Format
 from polyref.property import Property
 from polyref.report.baseline import Baseline
 from polyref.search import Found
-from polyref.subject.client import DEFAULT_LIMITS, Limits
+from polyref.subject.limits import DEFAULT_LIMITS, Limits
 from polyref.subject.overrides import FOUND_OUT, Forms
 
 Profile = Literal["quick", "default", "long"]

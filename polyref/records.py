@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
 import platform
-import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, cast
@@ -16,27 +14,22 @@ from typing import Any, cast
 import msgspec
 
 from polyref.case import Case
+from polyref.conduct import deaths
 from polyref.formats import named
 from polyref.options import Options, Result
 from polyref.property import A_LOSS
 from polyref.remedies import remedy
 from polyref.report import document as doc
-from polyref.report.words import count
+from polyref.reproduce import audit_again, reproduce
 from polyref.subject.convention import Attempt, Convention, ReturnsNothing
 from polyref.subject.course import growth
 from polyref.subject.dialect import Dialect
 from polyref.subject.load import Source
-from polyref.subject.manner import PLAIN
-from polyref.subject.observation import Observation
 from polyref.subject.runner import Audited, Death
-from polyref.verdict import Outcome, Verdict, describe
+from polyref.verdict import Verdict, describe
 
 #: The law that a subject without a return value breaks; it is met before any case can be tried.
 RETURNS_A_VALUE = "returns-a-value"
-#: The law that a subject breaks with a plain call that ends its process; it may be met before any other is tried.
-KEEPS_ITS_PROCESS = "keeps-its-process"
-#: How many of the things that an import changed are named.
-_FEW = 5
 
 
 def finding(target: str, result: Result, dialect: Dialect, options: Options) -> doc.Finding:
@@ -83,7 +76,7 @@ def finding(target: str, result: Result, dialect: Dialect, options: Options) -> 
         observed=found.outcome.observed,
         ratio=found.outcome.ratio,
         examples=found.examples,
-        reproduce=_reproduce(target, law.id, found.case, options),
+        reproduce=reproduce(target, law.id, found.case, options),
     )
 
 
@@ -104,103 +97,6 @@ def one_breakdown(every: list[doc.Finding]) -> list[doc.Finding]:
             why = f"Not decided: {f.observed}, see {first[f.observed].property}."
             result.append(msgspec.structs.replace(f, verdict="inconclusive", explanation=why, remedy="", ratio=None))
     return result
-
-
-def _reproduce(target: str, law_id: str, case: Case, options: Options) -> str:
-    """The command that tries exactly this case again, or for an object in hand the call that does."""
-    text = json.dumps(case.to_json(), separators=(",", ":"))
-    if ":" not in target:
-        return f"polyref.check({_in_python(target)}, {law_id!r}, {text!r}{_keywords(options)})"
-    return shlex.join(["polyref", "check", target, "--property", law_id, "--case", text, *_overrides(options)])
-
-
-def _in_python(caption: str) -> str:
-    """The name of an object in hand, where it can be one in Python: no lambda's, and none of an instance."""
-    return caption if caption.isidentifier() else "subject"
-
-
-def _keywords(options: Options) -> str:
-    given = {"init": options.init, "call": options.call}
-    return "".join(f", {name}={dict(overrides)!r}" for name, overrides in given.items() if overrides)
-
-
-def deaths(
-    target: str, met: Sequence[Death], options: Options, alone: Callable[[Death], bool | None] = lambda _: None
-) -> list[doc.Finding]:
-    """A finding for each way in which plain calls ended their process, with the smallest of the cases in flight.
-
-    Args:
-        target: the target.
-        met: what ended a process, in order.
-        options: of the audit.
-        alone: whether the case of a death ends a process that answers no other, None where that cannot be told.
-    """
-    groups: dict[str, list[Death]] = {}
-    for death in met:
-        if death.manner == PLAIN:  # in the others it is the law that asked which says what that means
-            groups.setdefault(death.killed, []).append(death)
-    found = []
-    for group in groups.values():
-        worst = min(group, key=lambda d: len(d.case.logits) * d.case.classes)
-        found.append(_death(target, group, worst, len(met), options, ends_alone=alone(worst)))
-    return found
-
-
-def _death(
-    target: str, group: list[Death], worst: Death, total: int, options: Options, *, ends_alone: bool | None
-) -> doc.Finding:
-    words = f" Its last words: {worst.words}." if worst.words else ""
-    of = "" if len(group) == total else f" ({len(group):,} of the {total:,} that did)"
-    alone = ""
-    if ends_alone is False:
-        alone = (
-            f" It came after {count(worst.calls, 'call')} in that process; alone the case does not end one, so that "
-            "the command below does not show it."
-        )
-    return doc.Finding(
-        property=KEEPS_ITS_PROCESS,
-        theme="behaviour",
-        verdict="violated",
-        statement="A loss returns or raises; it ends, blocks and exhausts no process.",
-        formula="f(z, y) is a tensor or an exception, within the limits on time and memory",
-        citation="Convention of torch.nn losses",
-        explanation=f"{count(len(group), 'call')} ended the process, {worst.killed}{of}.{words}{alone}",
-        remedy="Mend what it says; the laws are judged after that.",
-        format=worst.case.format.name,
-        device="cpu",
-        case=worst.case.to_json(),
-        case_text=describe(worst.case),
-        expected=A_LOSS,
-        observed=f"killed: {worst.killed}",
-        ratio=math.inf,
-        examples=len(group),
-        reproduce=_reproduce(target, KEEPS_ITS_PROCESS, worst.case, options),
-    )
-
-
-def survival(seen: Observation) -> Outcome:
-    """What one observation says about a subject that keeps its process."""
-    if seen.killed is None:
-        return Outcome(Verdict.HOLDS, 0.0, A_LOSS, "a loss" if seen.ok else str(seen.error))
-    return Outcome(Verdict.VIOLATED, math.inf, A_LOSS, f"killed: {seen.killed}", f"The call was killed: {seen.killed}.")
-
-
-def circumstances(subject: Audited) -> Iterator[str]:
-    """Notes on what importing the subject changed, and on a limit that left something untried."""
-    if subject.changed:
-        few = [*subject.changed[:_FEW], *(["more"] if len(subject.changed) > _FEW else [])]
-        yield f"Importing it changed {', '.join(few)}; what polyref measures with is not affected."
-    if subject.exhausted is not None:
-        yield f"Not everything was tried: {subject.exhausted}."
-
-
-def _overrides(options: Options) -> Iterator[str]:
-    if options.framework is not None:
-        yield from ("--framework", options.framework)
-    for option, overrides in (("--init", options.init), ("--call", options.call)):
-        for name, value in overrides.items():
-            yield from (option, f"{name}={value!r}")
-    yield from options.forms.options()
 
 
 def with_kind(finding: doc.Finding, every: list[doc.Finding], dialect: Dialect) -> doc.Finding:
@@ -373,11 +269,7 @@ def nothing_returned(
         observed="None",
         ratio=math.inf,
         examples=1,
-        reproduce=(
-            shlex.join(["polyref", "audit", target, *_overrides(options)])
-            if ":" in target
-            else f"polyref.audit({_in_python(target)}{_keywords(options)})"
-        ),
+        reproduce=audit_again(target, options),
     )
     made = settings(options, 1, seconds, started)
     return _unidentified(

@@ -20,10 +20,10 @@ from polyref.report import structs
 from polyref.report.progress import Meter, progress
 from polyref.report.replays import Became, Replay
 from polyref.report.words import visible
-from polyref.subject.client import DEFAULT_LIMITS, Limits
 from polyref.subject.convention import NotOffered, ReturnsNothing
 from polyref.subject.dialect import Dialect
 from polyref.subject.identify import identify
+from polyref.subject.limits import DEFAULT_LIMITS, Limits
 from polyref.subject.overrides import FORM_OPTIONS, Forms, parse_overrides
 from polyref.subject.runner import Exhausted, Runner
 from polyref.verdict import Outcome, Verdict

@@ -11,8 +11,9 @@ from polyref.auditor import chosen_laws, opened
 from polyref.errors import UsageError
 from polyref.formats import Format, named
 from polyref.options import AUDITED, PROFILES, Options, Profile
-from polyref.subject.client import Subject, limits_of
+from polyref.subject.client import Subject
 from polyref.subject.in_hand import caption, target_of
+from polyref.subject.limits import limits_of
 from polyref.subject.load import load, parse_target
 from polyref.subject.overrides import portable
 from polyref.subject.runner import Audited

@@ -15,7 +15,7 @@ from right import entropy, pt
 from subject import wild, zoo
 
 from polyref import auditor as audits
-from polyref import records
+from polyref import conduct, records
 from polyref.accuracy import Accuracy
 from polyref.auditor import (
     AUDITED,
@@ -33,6 +33,7 @@ from polyref.formats import BFLOAT16, BINARY16, BINARY32, BINARY64
 from polyref.gallery import ENTRIES, entry
 from polyref.property import Context, check
 from polyref.report import document as doc
+from polyref.reproduce import reproduce
 from polyref.spec import Spec
 from polyref.subject.chance import SeededSubject
 from polyref.subject.dialect import WHOLE_LOSS
@@ -273,7 +274,7 @@ def test_the_forms_that_were_told_are_repeated_in_the_command_that_reproduces(to
 def test_overrides_are_repeated_in_the_command_that_reproduces():
     options = Options(init={"epsilon": -1.0}, call={"name": "a b"})
     case = Case(Spec(), BINARY64, ((0.0, 1.0),), (0,))
-    words = shlex.split(records._reproduce("a.py:B", ALL[0].id, case, options))
+    words = shlex.split(reproduce("a.py:B", ALL[0].id, case, options))
     assert words[words.index("--init") + 1] == "epsilon=-1.0"
     assert words[words.index("--call") + 1] == "name='a b'"
 
@@ -499,7 +500,7 @@ def test_what_ends_a_process_says_whether_the_case_alone_does(ends, says):
     case = Case(Spec(), BINARY32, ((0.0, 1.0),), (0,))
     met = [Death(case, PLAIN, "signal SIGSEGV", calls=50), Death(case, PLAIN, "signal SIGSEGV", calls=70)]
     met.append(Death(case, Manner(empty=True), "timeout"))
-    (found,) = records.deaths("a.py:b", met, Options(), lambda _: ends)
+    (found,) = conduct.deaths("a.py:b", met, Options(), lambda _: ends)
     assert found.explanation.startswith(says)
     assert ("alone the case does not end one" in found.explanation) is not ends
 
@@ -507,8 +508,8 @@ def test_what_ends_a_process_says_whether_the_case_alone_does(ends, says):
 def test_an_object_in_hand_has_a_name_that_python_can_read():
     case = Case(Spec(), BINARY64, ((0.0, 1.0),), (0,))
     for caption in ("<lambda>", "Poly1(…)"):
-        assert records._reproduce(caption, ALL[0].id, case, Options()).startswith("polyref.check(subject, ")
-    assert records._reproduce("theirs", ALL[0].id, case, Options()).startswith("polyref.check(theirs, ")
+        assert reproduce(caption, ALL[0].id, case, Options()).startswith("polyref.check(subject, ")
+    assert reproduce("theirs", ALL[0].id, case, Options()).startswith("polyref.check(theirs, ")
 
 
 def smoothed_by_default(logits, labels, epsilon=1.0, label_smoothing=0.1):

@@ -6,7 +6,6 @@ first asked for.
 
 from typing import TYPE_CHECKING, Any
 
-from polyref.subject.client import Limits as Limits
 from polyref.subject.client import Subject as Subject
 from polyref.subject.convention import Attempt as Attempt
 from polyref.subject.convention import Convention as Convention
@@ -15,6 +14,7 @@ from polyref.subject.convention import NotJudged as NotJudged
 from polyref.subject.convention import NotOffered as NotOffered
 from polyref.subject.convention import Parameter as Parameter
 from polyref.subject.convention import ReturnsNothing as ReturnsNothing
+from polyref.subject.limits import Limits as Limits
 from polyref.subject.load import Source as Source
 from polyref.subject.load import parse_target as parse_target
 from polyref.subject.observation import Observation as Observation

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import math
 import os
 import sys
 import tempfile
 import time
 import weakref
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import IO, Any
 
@@ -21,6 +19,7 @@ from polyref.subject import wire
 from polyref.subject.child import Child, ChildGone
 from polyref.subject.convention import Attempt, Convention, NoConvention, NotJudged, ReturnsNothing
 from polyref.subject.frameworks import check_name
+from polyref.subject.limits import DEFAULT_LIMITS, SLOW_IMPORT, Limits
 from polyref.subject.load import Source, parse_target
 from polyref.subject.manner import PLAIN, Manner
 from polyref.subject.observation import Observation
@@ -30,71 +29,8 @@ from polyref.subject.said import first_line
 
 #: Cases on their way at once: enough that neither side waits for the other, few enough to encode again after a crash.
 _WINDOW = 16
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a subject may use.
-
-    Attributes:
-        seconds_per_case: for one case, or one trial of the probe.
-        load_seconds: to start the process, import torch and import the target.
-        memory_bytes: of data, torch's own 0.2 GiB included.
-        total_seconds: for everything, from the start of the first process on.
-        restarts: new processes in the place of ended ones.
-
-    Raises:
-        UsageError: if one of them is not above 0.
-    """
-
-    seconds_per_case: float = 10.0
-    load_seconds: float = 60.0
-    memory_bytes: int = 4 << 30
-    total_seconds: float = math.inf
-    restarts: int = 5
-
-    def __post_init__(self) -> None:
-        for name in ("seconds_per_case", "load_seconds", "memory_bytes", "total_seconds", "restarts"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"{name} is {getattr(self, name)!r}: give a number above 0")
-
-
-DEFAULT_LIMITS = Limits()
 #: Less memory than torch itself takes.
 _FOR_TORCH = 1 << 28
-#: More seconds, GiB or processes than anybody means.
-_ENDLESS = 10**6
-
-
-def check_bounded(name: str, value: float | None) -> None:
-    """Check a limit that a user has chosen, under the name that it was given by.
-
-    Raises:
-        UsageError: if it is not above 0, or has no end.
-    """
-    if value is not None and not 0 < value < _ENDLESS:
-        raise UsageError(f"{name} {value:g} is not allowed: give a number above 0, and below {_ENDLESS}")
-
-
-def limits_of(
-    *, timeout: float | None = None, memory: float | None = None, restarts: int | None = None, prefix: str = ""
-) -> Limits:
-    """The limits that a user has chosen, the default ones where nothing was.
-
-    Args:
-        timeout: seconds a case.
-        memory: GiB of data.
-        restarts: new processes.
-        prefix: what these names have before them where the user wrote them.
-
-    Raises:
-        UsageError: for a number that is not allowed.
-    """
-    for name, value in (("timeout", timeout), ("memory", memory), ("restarts", restarts)):
-        check_bounded(f"{prefix}{name}", value)
-    seconds, size = timeout, None if memory is None else int(memory * 2**30)
-    chosen: dict[str, Any] = {"seconds_per_case": seconds, "memory_bytes": size, "restarts": restarts}
-    return replace(DEFAULT_LIMITS, **{name: v for name, v in chosen.items() if v is not None})
 
 
 class Subject:
@@ -109,6 +45,8 @@ class Subject:
         restarts: how often a new process was needed.
         deaths: the cases that ended a process, in order.
         changed: what importing the target left otherwise in its process.
+        slow_import: whether importing it took longer than anybody expects.
+        writes: when it wrote to standard output or error: ``imported``, ``called``.
     """
 
     def __init__(
@@ -134,6 +72,8 @@ class Subject:
         self.restarts = 0
         self.deaths: list[Death] = []
         self.changed: tuple[str, ...] = ()
+        self.slow_import = False
+        self.writes: set[str] = set()
         self._afresh = False
         self._answered = 0
         self._deadline = time.monotonic() + limits.total_seconds
@@ -243,7 +183,9 @@ class Subject:
                     self._afresh = False
                     sent += 1
                 # Answers come in order, so the first one missing is that of the case in flight.
-                seen = _observation(child, self._at_most(self.limits.seconds_per_case))
+                seen, wrote = _observation(child, self._at_most(self.limits.seconds_per_case))
+                if wrote:
+                    self.writes.add("called")
             except ChildGone as e:
                 self._drop()
                 if self._late:
@@ -334,6 +276,8 @@ class Subject:
         try:
             reply = _message(child, self._at_most(self.limits.load_seconds))
             while reply["event"] in ("loaded", "trying"):
+                if reply["event"] == "loaded":
+                    self._imported(reply)
                 trial = reply.get("call", "the first call")
                 reply = _message(child, self._at_most(self.limits.seconds_per_case))
         except ChildGone as e:
@@ -349,6 +293,11 @@ class Subject:
         if reply["kind"] == "not judged":
             raise NotJudged(message)
         raise UsageError(message)
+
+    def _imported(self, reply: dict[str, Any]) -> None:
+        self.slow_import = reply["seconds"] > SLOW_IMPORT
+        if reply["wrote"]:
+            self.writes.add("imported")
 
     def _last_words(self) -> str:
         lines = [line.strip() for line in self.log_tail(100) if line.strip()]
@@ -405,10 +354,11 @@ def _message(child: Child, seconds: float) -> dict[str, Any]:
     return reply
 
 
-def _observation(child: Child, seconds: float) -> Observation:
+def _observation(child: Child, seconds: float) -> tuple[Observation, bool]:
+    """The next observation, and whether the subject wrote to its output meanwhile."""
     reply = _message(child, seconds)
     try:
-        return wire.unpack_observation(reply["observation"])
+        return wire.unpack_observation(reply["observation"]), "wrote" in reply
     except (KeyError, TypeError, ValueError, AttributeError):
         child.kill()
         raise ChildGone("pipe closed") from None

@@ -47,6 +47,8 @@ class LocalSubject:
     # In this process there is nobody who could tell of them.
     deaths = ()
     changed = ()
+    slow_import = False
+    writes = ()
     exhausted = None
 
     def __init__(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -95,6 +95,14 @@ class Audited(Runner, Protocol):
     @property
     def changed(self) -> Sequence[str]:
         """What importing it left otherwise in its process."""
+
+    @property
+    def slow_import(self) -> bool:
+        """Whether importing it took longer than anybody expects."""
+
+    @property
+    def writes(self) -> Collection[str]:
+        """When it wrote to standard output or error: ``imported``, ``called``."""
 
     @property
     def exhausted(self) -> str | None:

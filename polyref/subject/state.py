@@ -28,13 +28,20 @@ _OF_FRAMEWORKS = (
     *("ENABLE_RUNTIME_UPTIME_TELEMETRY", "HDF5_PLUGIN_PATH", "TF2_BEHAVIOR", "TF_CPP_MIN_LOG_LEVEL"),
     *("TPU_ML_PLATFORM", "TPU_ML_PLATFORM_VERSION", "TPU_SKIP_MDS_QUERY"),
 )
+#: Where torch's own code lies.
+_OF_TORCH = os.path.dirname(torch.__file__)
 
 
 def without_frameworks(changed: tuple[str, ...]) -> tuple[str, ...]:
-    """What importing a target changed, but for what importing its framework alone does."""
-    if not {"tensorflow", "keras", "jax"} & sys.modules.keys():
-        return changed
-    theirs = {f"the environment variable {name}" for name in _OF_FRAMEWORKS}
+    """What importing a target changed, but for what importing its framework, or torch's compiler, alone does."""
+    theirs: set[str] = set()
+    if {"tensorflow", "keras", "jax"} & sys.modules.keys():
+        theirs |= {f"the environment variable {name}" for name in _OF_FRAMEWORKS}
+    if "torch._inductor" in sys.modules:
+        theirs.add("the environment variable TORCHINDUCTOR_CACHE_DIR")
+    seeding = getattr(torch.manual_seed, "__code__", None)
+    if seeding is not None and seeding.co_filename.startswith(_OF_TORCH):  # its compiler puts a wrapper around it
+        theirs.add("torch.manual_seed")
     return tuple(text for text in changed if text not in theirs)
 
 

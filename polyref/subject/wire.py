@@ -1,7 +1,8 @@
 """The language of parent and child: one JSON object a line, on a pair of pipes of their own.
 
 The parent writes ``open`` once and then cases; the child answers ``loaded``, ``trying`` (before every trial of the
-probe), ``opened`` or ``refused``, then one ``seen`` for each case, in order. ``failed`` is a defect of polyref's own.
+probe), ``opened`` or ``refused``, then one ``seen`` for each case, in order: the observation, and whether the subject
+wrote to its output. ``failed`` is a defect of polyref's own.
 
 Rows of numbers go as the hexadecimal digits of their binary64 bytes, which is exact and fifteen times as fast as one
 text a number; cases are what an audit spends its messages on.

@@ -15,6 +15,7 @@ import re
 import resource
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from dataclasses import replace
@@ -65,6 +66,19 @@ class Pipes:
             os._exit(wire.LOST_PIPE)
 
 
+class Log:
+    """What the subject writes to standard output and error, seen from its own process: a file, by its size."""
+
+    def __init__(self) -> None:
+        self._fd = _moved_up(os.dup(1))
+        self._size = os.fstat(self._fd).st_size
+
+    def grew(self) -> bool:
+        """Whether something was written since this was asked last; the parent empties the file where it is long."""
+        before, self._size = self._size, os.fstat(self._fd).st_size
+        return self._size != before
+
+
 def _moved_up(fd: int) -> int:
     try:
         moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _SAFE_FD)
@@ -108,7 +122,7 @@ def serve(pipes: Pipes) -> None:
         return
     from polyref.subject.state import seeded_otherwise  # noqa: PLC0415 -- see _opened
 
-    runner, state = opened
+    runner, state, log = opened
     for line in lines:
         request = wire.decode(line)
         case = wire.unpack_case(request["case"])
@@ -127,7 +141,10 @@ def serve(pipes: Pipes) -> None:
             observation = replace(observation, changed=changed)
         if observation.error is not None and says_no_memory(observation.error):
             observation = replace(observation, killed="memory")
-        pipes.send({"event": "seen", "observation": wire.pack_observation(observation)})
+        seen: dict[str, Any] = {"event": "seen", "observation": wire.pack_observation(observation)}
+        if log.grew() and manner == PLAIN:
+            seen["wrote"] = True
+        pipes.send(seen)
 
 
 def _opened(pipes: Pipes, request: dict[str, Any]) -> Any:
@@ -143,6 +160,7 @@ def _opened(pipes: Pipes, request: dict[str, Any]) -> Any:
 
     torch.set_num_threads(1)
     clean = ProcessState()
+    log, began = Log(), time.monotonic()
     try:
         loaded = load(parse_target(request["target"]))
     except UsageError as e:
@@ -156,7 +174,7 @@ def _opened(pipes: Pipes, request: dict[str, Any]) -> Any:
         state.restore()
         pipes.send({"event": "trying", "call": text})
 
-    pipes.send({"event": "loaded"})
+    pipes.send({"event": "loaded", "seconds": time.monotonic() - began, "wrote": log.grew()})
     name, device = loaded.target.attribute, request["device"]
     try:
         if request["convention"] is not None:
@@ -196,7 +214,8 @@ def _opened(pipes: Pipes, request: dict[str, Any]) -> Any:
     found = replace(convention, attempts=())
     # Before a result is read, too: what a call did to torch must not falsify how it is read.
     runner = SeededSubject(loaded.subject, name=name, convention=found, device=device, settle=state.restore)
-    return runner, state
+    log.grew()  # what the probe's trials wrote, unusual calls among them
+    return runner, state, log
 
 
 def main() -> None:

@@ -13,8 +13,9 @@ from importlib import import_module
 import pytest
 
 from polyref import auditor as audits
-from polyref import options, records
+from polyref import options
 from polyref.auditor import Options, check_one
+from polyref.conduct import survival
 from polyref.errors import NothingMeasured, UsageError
 from polyref.formats import BINARY32, BINARY64
 from polyref.property import Context
@@ -83,7 +84,7 @@ def test_what_was_found_before_a_death_is_kept_and_what_was_not_tried_is_open(fe
     words = shlex.split(death.reproduce)
     outcome = check_one(words[2], PROCESS, words[words.index("--case") + 1], Options())
     assert (outcome.verdict, outcome.observed) == (Verdict.VIOLATED, "killed: signal SIGABRT")
-    assert records.survival(Observation(value=(1.0,))).verdict is Verdict.HOLDS
+    assert survival(Observation(value=(1.0,))).verdict is Verdict.HOLDS
     write(found.document, tmp_path / "audit.json")
     (again,) = replay(tmp_path / "audit.json", properties=[PROCESS])
     assert (again.became, again.observed) == ("still there", "killed: signal SIGABRT")

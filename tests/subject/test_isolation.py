@@ -79,6 +79,8 @@ def test_what_is_printed_goes_to_the_log(subject):
     subject.observe(case(3))
     tail = subject.log_tail(2)
     assert tail == ["classes: 3", "to standard error"]
+    assert subject.writes == {"imported", "called"}
+    assert not subject.slow_import
 
 
 def test_a_crash_costs_one_observation(subject):

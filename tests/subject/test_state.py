@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 
 import pytest
 import torch
 
-from polyref.subject.state import ProcessState, seed, seeded_otherwise
+from polyref.subject.state import ProcessState, seed, seeded_otherwise, without_frameworks
 from subject.hostile import meddling
 from subject.hostile.base import poly
 from subject.hostile.dying import fork
@@ -88,3 +89,12 @@ def test_a_loss_that_seeds_is_seen():
     torch.manual_seed(0)
     assert seeded_otherwise(3) == ("the seed of torch",)
     torch.default_generator.set_state(before)
+
+
+def test_what_torch_s_compiler_does_when_it_is_imported_is_nobody_s_doing(monkeypatch):
+    seeding = torch.manual_seed
+    changed = ("torch.manual_seed", "the environment variable TORCHINDUCTOR_CACHE_DIR", "torch.softmax")
+    importlib.import_module("torch._inductor.config")
+    assert without_frameworks(changed) == ("torch.softmax",)
+    monkeypatch.setattr(torch, "manual_seed", lambda _: seeding(0))
+    assert without_frameworks(changed) == ("torch.manual_seed", "torch.softmax")

@@ -111,8 +111,8 @@ ENTRIES = (
     Entry("hanging:slow", None, "the time for the audit"),
     Entry("meddling:messages", None),
     Entry("meddling:filters", None),
-    Entry("writing:megabytes", None),
-    Entry("import_waits:loss", None),
+    Entry("writing:megabytes", None, "It writes to standard output or error when it is called."),
+    Entry("import_waits:loss", None, "Importing it takes longer than 2 s."),
     Entry("import_replaces:loss", None, "Importing it changed builtins.len, the default dtype of torch"),
     Entry(
         "dying:always_segfault",
