@@ -12,7 +12,7 @@ Source: N. J. Higham, Accuracy and Stability of Numerical Algorithms, SIAM 2002,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
@@ -22,7 +22,7 @@ from typing import NamedTuple
 from flint import arb
 
 from polyref.formats import FORMATS, Format
-from polyref.reference.ball import rational
+from polyref.reference.ball import rational, remainder
 
 
 @dataclass(frozen=True)
@@ -144,6 +144,15 @@ class Arithmetic:
         for t in terms:
             total += t * gamma + self._lost
         return total
+
+    def remainder(self, x: arb, start: int) -> arb:
+        """R_(start-1)(x) = sum_{j>=start} x^j / j, not rounded; by its monotone end points."""
+        low = x.lower().max(arb(0))
+        return (arb(0) if low.is_zero() else remainder(low, start)).union(remainder(x.upper(), start))
+
+    def either(self, x: arb, small: Callable[[], arb], large: Callable[[], arb]) -> arb:
+        """What an algorithm computes that has one formula for x below 1/2 and another one from there on."""
+        return small() if float(x.abs_upper()) < 0.5 else large()
 
     def perturbed(self, a: arb, steps: float) -> arb:
         """``a`` after so many roundings of unspecified kind, none of which enlarges an underflow before it."""

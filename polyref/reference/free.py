@@ -14,7 +14,7 @@ from flint import arb
 
 from polyref.case import Case, Row
 from polyref.reference.arithmetic import Arithmetic, Pass, RowResult
-from polyref.reference.ball import rational, remainder, slope_coefficients
+from polyref.reference.ball import rational, slope_coefficients
 from polyref.reference.textbook import log_factor, soft_entry
 from polyref.spec import Link, Response
 
@@ -45,9 +45,28 @@ def _free_softmax(
     responses: Sequence[Response],
     run: Pass,
 ) -> tuple[arb, list[arb]]:
-    forward, backward, upstream = run
     m = max(logits)
-    d = [forward.sub(arb(z), arb(m)) if z > -math.inf else None for z in logits]
+    d = [run.forward.sub(arb(z), arb(m)) if z > -math.inf else None for z in logits]
+    return free_of_shifted(d, [z == m for z in logits], q, responses, run)
+
+
+def free_of_shifted(
+    d: Sequence[arb | None],
+    largest: Sequence[bool],
+    q: Sequence[arb],
+    responses: Sequence[Response],
+    run: Pass,
+) -> tuple[arb, list[arb]]:
+    """Value and gradient of one row.
+
+    Args:
+        d: the logits less their maximum, None for an impossible class.
+        largest: which of them are the maximum.
+        q: the soft target.
+        responses: those of the classes.
+        run: the arithmetics, and what arrives from the reduction.
+    """
+    forward, backward, upstream = run
     e = [arb(0) if v is None else forward.exp(v) for v in d]
     total = forward.sum(e)
     p = [forward.div(v, total) for v in e]
@@ -59,7 +78,7 @@ def _free_softmax(
         others = forward.sum(rest) if rest else arb(0)
         x = forward.div(others, total)
         d_k = d[k]
-        if logits[k] == m:
+        if largest[k]:
             nll = forward.log1p(others)
         else:
             nll = arb.pos_inf() if d_k is None else forward.sub(forward.log(total), d_k)
@@ -102,15 +121,17 @@ def _free_loss(response: Response, pt: arb, x: arb, nll: arb, run: Pass) -> tupl
     """The loss and c = Pt dl/dx. The remainder's own evaluation (a short positive series) is given eight roundings."""
     ar, backward, _ = run
     a, gamma, coefficients = response.log_weight, response.gamma, response.coefficients
-    if a and float(x.abs_upper()) < 0.5:
+
+    def of_series() -> arb:
         factors = [response.series_coefficient(i) for i in range(len(coefficients))]
-        tail = arb(0) if x.is_zero() else ar.perturbed(_remainder(x, len(coefficients)), 8)
-        inner = _horner(factors, x, ar)
-        inner = ar.add(inner, tail if a == 1 else ar.mul(log_factor(response, ar), tail))
-    else:
-        inner = _horner(coefficients, x, ar)
-        if a:
-            inner = ar.add(inner, ar.checked(nll if a == 1 else ar.mul(log_factor(response, ar), nll)))
+        tail = arb(0) if x.is_zero() else ar.perturbed(ar.remainder(x, len(coefficients)), 8)
+        return ar.add(_horner(factors, x, ar), tail if a == 1 else ar.mul(log_factor(response, ar), tail))
+
+    def of_logarithm() -> arb:
+        log = ar.checked(nll if a == 1 else ar.mul(log_factor(response, ar), nll))
+        return ar.add(_horner(coefficients, x, ar), log)
+
+    inner = ar.either(x, of_series, of_logarithm) if a else _horner(coefficients, x, ar)
     slope = _horner(slope_coefficients(response), x, backward)
     if gamma == 0:
         return inner, slope
@@ -120,12 +141,6 @@ def _free_loss(response: Response, pt: arb, x: arb, nll: arb, run: Pass) -> tupl
     weighted = backward.mul(pt, backward.checked(inner))
     lower = backward.mul(backward.parameter(gamma), backward.power(x, gamma - 1))
     return ar.mul(power, inner), backward.add(backward.mul(power, slope), backward.mul(lower, weighted))
-
-
-def _remainder(x: arb, start: int) -> arb:
-    """R_(start-1) over the ball x, by its monotone end points."""
-    low = x.lower().max(arb(0))
-    return (arb(0) if low.is_zero() else remainder(low, start)).union(remainder(x.upper(), start))
 
 
 def _horner(coefficients: Sequence[Fraction], x: arb, ar: Arithmetic) -> arb:

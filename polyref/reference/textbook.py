@@ -77,11 +77,29 @@ def _softmax(
     run: Pass,
     way: Way,
 ) -> tuple[arb, list[arb]]:
-    """Value and gradient of one row, by the forward and the backward that automatic differentiation would run."""
-    forward, backward, upstream = run
-    classes = range(len(logits))
     top = arb(max(logits))
-    d = [forward.sub(arb(z), top) if z > -math.inf else None for z in logits]
+    shifted = [run.forward.sub(arb(z), top) if z > -math.inf else None for z in logits]
+    return of_shifted(shifted, q, responses, run, way)
+
+
+def of_shifted(
+    d: Sequence[arb | None],
+    q: Sequence[arb],
+    responses: Sequence[Response],
+    run: Pass,
+    way: Way,
+) -> tuple[arb, list[arb]]:
+    """Value and gradient of one row, by the forward and the backward that automatic differentiation would run.
+
+    Args:
+        d: the logits less their maximum, None for an impossible class.
+        q: the soft target.
+        responses: those of the classes.
+        run: the arithmetics, and what arrives from the reduction.
+        way: the algorithm.
+    """
+    forward, backward, upstream = run
+    classes = range(len(d))
     e = [arb(0) if v is None else forward.exp(v) for v in d]
     total = forward.sum(e)
     log_total = forward.log(total)
