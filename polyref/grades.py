@@ -169,12 +169,7 @@ def _judge(graded: Graded, dialect: Dialect, case: Case, seen: Observation) -> N
     graded.rows.append(row)
 
     def add(quantity: str, observed: Sequence[float], exact: Sequence[Enclosure], *radii: Sequence[float]) -> None:
-        units: tuple[Sequence[float | None], ...] = ((None,) * len(exact), *radii)
-        ulps, ratios, sharpest = (
-            [error_over(o, e, own.format, unit) for o, e, unit in zip(observed, exact, each, strict=True)]
-            for each in units
-        )
-        grade = _grade(observed, exact, own.format, _Errors(max(ulps), max(ratios), max(sharpest)))
+        ulps, ratios, grade = judged(observed, exact, own.format, *radii)
         for key in ("all", regime_of(row.log_odds)):
             graded.tallies.setdefault((quantity, key), Tally()).add(case, max(ulps), max(ratios), grade)
         worst = max(range(len(ulps)), key=lambda i: (max(ratios[i], 1.0), ulps[i]))
@@ -188,6 +183,25 @@ def _judge(graded: Graded, dialect: Dialect, case: Case, seen: Observation) -> N
     if seen.gradient is not None:
         exact_gradient = [truth.gradient(0, k) for k in range(own.classes)]
         add("gradient", seen.gradient[0], exact_gradient, truth.tolerance.gradient[0], free.gradient[0])
+
+
+def judged(
+    observed: Sequence[float], exact: Sequence[Enclosure], fmt: Format, textbook: Sequence[float], free: Sequence[float]
+) -> tuple[list[float], list[float], Grade]:
+    """One row's errors in ulps and over the textbook tolerance, number by number, and its grade.
+
+    Args:
+        observed: what the subject returned.
+        exact: the exact results.
+        fmt: the format.
+        textbook: the tolerances of the textbook algorithms.
+        free: those of the cancellation-free algorithm.
+    """
+    units: tuple[Sequence[float | None], ...] = ((None,) * len(exact), textbook, free)
+    ulps, ratios, sharpest = (
+        [error_over(o, e, fmt, unit) for o, e, unit in zip(observed, exact, each, strict=True)] for each in units
+    )
+    return ulps, ratios, _grade(observed, exact, fmt, _Errors(max(ulps), max(ratios), max(sharpest)))
 
 
 def _in_ulps(radius: float, exact: Enclosure, fmt: Format) -> float:

@@ -1,0 +1,111 @@
+"""The inputs of a sweep: every number of a format, or every pair of them, each by its place in one long row.
+
+Margins are the logits (m, 0), one for each bit pattern of m; pairs are the logits (a, b), one for each pair of bit
+patterns. The target is the first class. A place is the bit pattern, or the two of them one behind the other, so it
+names its input in any language.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from polyref.case import Case
+from polyref.errors import UsageError
+from polyref.formats import Format, named
+from polyref.spec import Spec
+
+Kind = Literal["margins", "pairs"]
+#: The formats that can be swept: 2^32 margins are minutes, 2^64 are a geological age.
+_WIDEST = 32
+_WIDEST_PAIRS = 16
+_WHOLE_NUMBERS = {16: torch.int16, 32: torch.int32}
+
+
+@dataclass(frozen=True)
+class Space:
+    """All inputs of one kind in one format.
+
+    Attributes:
+        kind: margins or pairs.
+        format_name: the format's name.
+
+    Raises:
+        UsageError: for a format that is too wide for it, or narrower than any dtype that losses take.
+    """
+
+    kind: Kind
+    format_name: str
+
+    def __post_init__(self) -> None:
+        fmt = self.format
+        widest = _WIDEST_PAIRS if self.kind == "pairs" else _WIDEST
+        if not _WIDEST_PAIRS <= fmt.bits <= widest:
+            choices = "bfloat16 or binary16" if self.kind == "pairs" else "bfloat16, binary16 or binary32"
+            raise UsageError(f"all {self.kind} of {fmt.name} cannot be swept: choose {choices}")
+
+    @property
+    def format(self) -> Format:
+        """The format of the logits."""
+        return named(self.format_name)
+
+    @property
+    def size(self) -> int:
+        """How many inputs there are."""
+        return 1 << (self.format.bits * (2 if self.kind == "pairs" else 1))
+
+    def logits(self, start: int, stop: int, device: str = "cpu") -> Tensor:
+        """The logits (N, 2) of the places from ``start`` up to, not including, ``stop``, in the format's dtype."""
+        fmt = self.format
+        places = torch.arange(start, stop, dtype=torch.int64, device=device)
+        if self.kind == "margins":
+            first = self._decoded(places)
+            return torch.stack((first, torch.zeros_like(first)), 1)
+        return torch.stack((self._decoded(places >> fmt.bits), self._decoded(places & ((1 << fmt.bits) - 1))), 1)
+
+    def _decoded(self, patterns: Tensor) -> Tensor:
+        """The numbers of bit patterns."""
+        fmt = self.format
+        half = 1 << (fmt.bits - 1)
+        signed = torch.where(
+            patterns >= half, patterns - 2 * half, patterns
+        )  # no unsigned dtype has a full set of operations
+        return signed.to(_WHOLE_NUMBERS[fmt.bits]).view(getattr(torch, fmt.torch_name))
+
+    def numbers(self, place: int) -> tuple[float, float]:
+        """The two logits at a place."""
+        fmt = self.format
+        if self.kind == "margins":
+            return fmt.decode(place), 0.0
+        return fmt.decode(place >> fmt.bits), fmt.decode(place & ((1 << fmt.bits) - 1))
+
+    def case(self, place: int, spec: Spec) -> Case:
+        """The case at a place whose logits are finite, or -inf for one of them."""
+        return Case(spec, self.format, (self.numbers(place),), (0,))
+
+    def name(self, place: int) -> str:
+        """The place as hexadecimal digits."""
+        return f"0x{place:0{self.size.bit_length() // 4}x}"
+
+
+def part(text: str, space: Space) -> tuple[int, int]:
+    """The places of ``A:B``: from A up to, not including, B; decimal or 0x numbers, either may be left out.
+
+    Raises:
+        UsageError: if it is no range of places of the space.
+    """
+    first, colon, last = text.partition(":")
+    try:
+        start = int(first, 0) if first else 0
+        stop = int(last, 0) if last else space.size
+    except ValueError:
+        start, stop = 1, 0
+    if not colon or not 0 <= start < stop <= space.size:
+        raise UsageError(
+            f"range {text!r} is no part of the {space.size:#x} {space.kind} of {space.format_name}: "
+            "give A:B, from A up to, not including, B"
+        )
+    return start, stop
