@@ -15,6 +15,7 @@ import cyclopts
 from polyref import __version__, cli_history
 from polyref import cli_audit as commands
 from polyref.cli_compare import compare
+from polyref.cli_sweep import sweep
 from polyref.cli_types import Flag, Numbers, Repeated, Text, Whole
 from polyref.errors import PolyrefError, UsageError
 from polyref.report import screen
@@ -107,7 +108,7 @@ def evaluate(
     return 0
 
 
-for command in (commands.audit, commands.report, commands.check, commands.replay, commands.gallery, compare):
+for command in (commands.audit, commands.report, commands.check, commands.replay, commands.gallery, compare, sweep):
     app.command(command)
 app.command(cli_history.app)
 

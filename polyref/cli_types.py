@@ -33,6 +33,10 @@ Numbers = Annotated[str | None, Parameter(allow_leading_hyphen=True)]
 OutputFile = Annotated[Path | None, Parameter(converter=_output, allow_leading_hyphen=True)]
 Overrides = Annotated[tuple[str, ...], Parameter(consume_multiple=False, negative="", show_default=False)]
 Repeated = Annotated[tuple[str, ...], Parameter(consume_multiple=False, negative="", show_default=False)]
+#: Numbers separated by commas, again and again.
+RepeatedNumbers = Annotated[
+    tuple[str, ...], Parameter(consume_multiple=False, negative="", show_default=False, allow_leading_hyphen=True)
+]
 LabelChoice = Literal["index", "index_int32", "index_column", "one_hot", "one_hot_integer", "one_hot_bool"] | None
 InputChoice = Literal["logits", "probabilities", "sigmoid_probabilities", "log_probabilities"] | None
 OrderChoice = Literal["logits_first", "labels_first"] | None

@@ -50,16 +50,17 @@ class Child:
     Args:
         memory_bytes: its limit on memory.
         log: where its standard output and error go.
+        module: what it runs.
     """
 
-    def __init__(self, memory_bytes: int, log: IO[bytes]) -> None:
+    def __init__(self, memory_bytes: int, log: IO[bytes], *, module: str = "polyref.subject.worker") -> None:
         self._log = log
         requests, self._requests = os.pipe()
         self._replies, replies = os.pipe()
         # A death signal comes when the *thread* that started the child ends, so only the main one may ask for it.
         parent = os.getpid() if threading.current_thread() is threading.main_thread() else 0
         command = [
-            *(sys.executable, "-P", "-u", "-X", "faulthandler", "-m", "polyref.subject.worker"),
+            *(sys.executable, "-P", "-u", "-X", "faulthandler", "-m", module),
             *("--requests", str(requests), "--replies", str(replies)),
             *("--memory", str(memory_bytes), "--parent", str(parent)),
         ]

@@ -332,7 +332,7 @@ class Subject:
 def in_worker() -> bool:
     """Whether this process is itself a subject's: what a module audits when it is imported would go on for ever."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
-    return spec is not None and spec.name == "polyref.subject.worker"
+    return spec is not None and spec.name in ("polyref.subject.worker", "polyref.sweep.worker")
 
 
 def _message(child: Child, seconds: float) -> dict[str, Any]:

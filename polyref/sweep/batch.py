@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -71,10 +72,20 @@ class Batched:
         spec: the loss that it is asked for, without reduction.
         fmt: the format of the logits.
         device: where they are put.
+        settle: called after every call of the subject, before its result is read.
     """
 
-    def __init__(self, subject: Any, convention: Convention, spec: Spec, fmt: Format, *, device: str = "cpu") -> None:
-        self._caller = Caller(subject, convention, device=device)
+    def __init__(
+        self,
+        subject: Any,
+        convention: Convention,
+        spec: Spec,
+        fmt: Format,
+        *,
+        device: str = "cpu",
+        settle: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._caller = Caller(subject, convention, device=device, settle=settle)
         self._convention = convention
         self._case = Case(spec, fmt, ((0.0, 0.0),), (0,))
         self._device = device

@@ -48,14 +48,12 @@ class Exact(NamedTuple):
     Attributes:
         value: the losses.
         value_error: their absolute error, at most.
-        lean: the sign of exact minus value where the value is the leading term of the exact one, else 0.
         slope: the derivatives in the other class's logit, which are those in the target's with the other sign.
         slope_error: their absolute error, at most.
     """
 
     value: Tensor
     value_error: Tensor
-    lean: Tensor
     slope: Tensor
     slope_error: Tensor
 
@@ -103,22 +101,25 @@ class Losses:
         p, terms = self._sum(x, nll)
         focal = x**self._gamma if self._gamma else None
         value, value_terms = (p, terms) if focal is None else (p * focal, terms * focal)
-        value_error = value_terms * self._unit + _UNDERFLOW
-        leading = self._far(margin, rest, t, value, value_error)
+        value_error = (value_terms * self._unit).add_(_UNDERFLOW)
         if not slope:
-            return Exact(*leading, value, value_error)
+            return Exact(value, value_error, value, value_error)
         pt = torch.where(likely, large, small)
         q, q_terms = self._slopes(x, pt)
         g, g_terms = q * x, q_terms * x
         if focal is not None:
             g, g_terms = g * focal, g_terms * focal
             g, g_terms = g + self._gamma * pt * value, g_terms + self._gamma * pt * value_terms
-        return Exact(*leading, g, g_terms * self._unit + _UNDERFLOW)
+        return Exact(value, value_error, g, (g_terms * self._unit).add_(_UNDERFLOW))
 
-    def _far(
-        self, margin: Tensor, rest: Tensor | None, t: Tensor, value: Tensor, error: Tensor
+    def refined(
+        self, margin: Tensor, rest: Tensor | None, value: Tensor, error: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Values, errors and leans; those of hopeless predictions by the leading terms."""
+        """Values, errors, and on which side of them the exact values lie (-1, 1, or 0 where that is not known).
+
+        Hopeless predictions by the leading terms, all others as they are.
+        """
+        t = torch.exp(-margin.abs())
         main = margin + self._total
         back = main - margin
         left = (margin - (main - back)) + (self._total - back)

@@ -32,8 +32,8 @@ class Bounds:
         return Bounds(self.inner[cells], self.outer[cells])
 
 
-#: What a subject returned, the exact number, its error, and on which side of it the truth lies where that is known.
-Observed = tuple[Tensor, Tensor, Tensor, Tensor | None]
+#: What a subject returned, the exact number, its error, and on which side of it the truth lies (0: not known).
+Observed = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 class Number(NamedTuple):
@@ -55,7 +55,7 @@ class Number(NamedTuple):
 def filtered(number: Observed, fmt: Format, textbook: Bounds, free: Bounds) -> Number:
     """What is certain of one number of each input."""
     observed, exact, error, lean = number
-    off = offsets(observed, exact, error, fmt)
+    off = offsets(observed, exact, error, lean, fmt)
     nearest, sure = rounded(exact, error, lean, fmt)
     same = observed == nearest
     finite_there = nearest.isfinite()
@@ -91,7 +91,8 @@ def graded(seen: list[Number]) -> tuple[Tensor, Tensor]:
     beyond = some([n.beyond for n in seen]) & ~broken
     broken |= beyond & some([n.wrong_sign & n.beyond for n in seen])
     correct = every([n.exact_rounding for n in seen])
-    below_one, from_one = every([n.off.ulps_most < 1 for n in seen]), some([n.off.ulps_least >= 1 for n in seen])
+    below_one = every([(n.off.ulps_most < 1) | (n.off.below & (n.off.ulps_most == 1)) for n in seen])
+    from_one = some([n.off.ulps_least >= 1 for n in seen])
     sharp, blunt = every([n.sharp for n in seen]), some([n.blunt for n in seen])
     unsure = some([n.unsure for n in seen])
     open_ulp = ~correct & ~(below_one | from_one)

@@ -5,6 +5,7 @@ The worst cases go to the balls too, so every figure that is reported for a sing
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,9 +17,10 @@ from polyref.grades import Grade, judged
 from polyref.reference.model import cancellation_free
 from polyref.regimes import REGIMES
 from polyref.spec import Spec
-from polyref.sweep.exact import Losses, difference
+from polyref.sweep.exact import Exact, Losses, difference
 from polyref.sweep.filter import GRADES, Bounds, Observed, filtered, graded
-from polyref.sweep.radii import BASE, CELLS, SHIFT, Radii, tables
+from polyref.sweep.radii import BASE, CELLS, SHIFT, Radii, edges, tables
+from polyref.sweep.rounding import look
 from polyref.sweep.space import Space
 from polyref.sweep.special import judge_special
 from polyref.sweep.tally import Tally, Worst, empty, finite, worst
@@ -48,6 +50,9 @@ class Candidates:
         if not len(bounds):
             return
         most = float(bounds.max())
+        if math.isnan(most):  # as far off as can be
+            bounds = bounds.nan_to_num(nan=torch.inf)
+            most = float(bounds.max())
         self.most = max(self.most, most)
         if most < 0 or (len(self.kept) == _CANDIDATES and most <= self.kept[-1].bound):
             return
@@ -90,6 +95,10 @@ class Judge:
         self.textbook = [placed(r) for r in found.textbook]
         self.free = [placed(r) for r in found.free]
         self.regime_ends = torch.tensor([upper for _, upper in REGIMES[:-1]], dtype=torch.float64, device=device)
+        ends = torch.from_numpy(edges()).to(device)
+        # On side 0 the log-odds of the target are minus the magnitude, on side 1 the magnitude itself.
+        sides = [torch.bucketize(sign * ends, self.regime_ends) for sign in (-1.0, 1.0)]
+        self.regime_of_cell = torch.cat([torch.where(s[:-1] == s[1:], s[:-1], -1) for s in sides])
 
     def certified(self, place: int, quantity: str, observed: list[float]) -> tuple[float, float, Grade]:
         """One input's error in ulps and over the tolerance, and its grade, by the balls."""
@@ -126,53 +135,87 @@ class Hearing:
             gradient: (N, 2), or None where there is none.
         """
         margin, rest = difference(logits)
-        usual = logits.isfinite().all(1)
-        margin = torch.where(usual, margin, 0.0)
+        usual = margin.isfinite()
+        strange = (~usual).nonzero().flatten()
+        if len(strange):
+            margin, rest = torch.where(usual, margin, 0.0), torch.where(usual, rest, 0.0)
         # A margin is a number of the format, and the other logit 0: the difference is exact.
-        left = None if self._judge.space.kind == "margins" else torch.where(usual, rest, 0.0)
+        left = None if self._judge.space.kind == "margins" else rest
         exact = self._judge.losses.of(margin, left, slope=gradient is not None)
-        cell = ((margin.abs().view(torch.int64) >> SHIFT) - BASE).clamp(0, CELLS - 1) + CELLS * (margin <= 0)
-        regime = torch.bucketize(-margin, self._judge.regime_ends)
-        part = _Part(start, logits, usual, cell, regime)
-        self._hear(part, self._value, [(value, exact.value, exact.value_error, exact.lean)], (0,))
+        cell = (margin.abs().view(torch.int64) >> SHIFT).sub_(BASE).clamp_(0, CELLS - 1)
+        cell.add_(margin <= 0, alpha=CELLS)
+        part = _Part(start, logits, margin, left, usual, strange, cell, self._regimes(margin, cell), exact)
+        self._hear(part, self._value, [(value, exact.value, exact.value_error)], (0,))
         if gradient is not None:
             self._has_gradient = True
-            pairs: list[Observed] = [
-                (gradient[:, 0], -exact.slope, exact.slope_error, None),
-                (gradient[:, 1], exact.slope, exact.slope_error, None),
+            pairs: list[_Seen] = [
+                (gradient[:, 0], -exact.slope, exact.slope_error),
+                (gradient[:, 1], exact.slope, exact.slope_error),
             ]
             self._hear(part, self._gradient, pairs, (1, 2))
 
-    def _hear(self, part: _Part, into: _Parts, numbers: list[Observed], columns: tuple[int, ...]) -> None:
+    def _regimes(self, margin: Tensor, cell: Tensor) -> Tensor:
+        """The regime of each input: that of its cell, but for the few cells where one ends."""
+        regime = self._judge.regime_of_cell[cell]
+        open_ones = (regime < 0).nonzero().flatten()
+        if len(open_ones):
+            regime[open_ones] = torch.bucketize(-margin[open_ones], self._judge.regime_ends)
+        return regime
+
+    def _hear(self, part: _Part, into: _Parts, numbers: list[_Seen], columns: tuple[int, ...]) -> None:
         judge, tally = self._judge, into.tally
-        seen = [
-            filtered(number, judge.space.format, judge.textbook[c].at(part.cell), judge.free[c].at(part.cell))
-            for number, c in zip(numbers, columns, strict=True)
-        ]
-        grade, unsure = graded(seen)
-        unsure &= part.usual
-        sure = part.usual & ~unsure
-        regimes = len(REGIMES)
-        bins = torch.bincount((grade * regimes + part.regime)[sure], minlength=len(GRADES) * regimes)
-        for g, row in enumerate(bins.reshape(len(GRADES), regimes).tolist()):
-            if any(row):
-                tally.counts[g] = [a + b for a, b in zip(tally.counts[g], row, strict=True)]
-                if tally.first[g] is None:
-                    tally.first[g] = part.start + int((sure & (grade == g)).to(torch.uint8).argmax())
-        tally.filtered += int(sure.sum())
+        fmt = judge.space.format
+        looks = [look(*number, fmt) for number in numbers]
+        ratios = [n.most / judge.textbook[c].inner[part.cell] for n, c in zip(looks, columns, strict=True)]
         observed = torch.stack([n[0] for n in numbers], 1)
-        # Undecided ones count with their bounds until the balls have seen them, and are candidates like all others.
-        for candidates, sizes in (
-            (into.by_ulps, [n.off.ulps_most for n in seen]),
-            (into.by_ratio, [n.ratio for n in seen]),
-        ):
+        for candidates, sizes in ((into.by_ulps, [n.ulps_most for n in looks]), (into.by_ratio, ratios)):
             largest = sizes[0] if len(sizes) == 1 else torch.maximum(*sizes)
-            candidates.add(torch.where(sure, largest.nan_to_num(nan=torch.inf), -1.0), part.start, observed)
-        for i in unsure.nonzero().flatten().tolist():
-            self._ask_balls(into, part, i, observed[i].tolist())
-        strange = (~part.usual).nonzero().flatten()
-        if len(strange):
-            judge_special(tally, strange + part.start, part.logits[strange], observed[strange])
+            largest[part.strange] = -1.0
+            candidates.add(largest, part.start, observed)
+        correct = looks[0].correct if len(looks) == 1 else looks[0].correct & looks[1].correct
+        correct &= part.usual
+        self._count(into, part, correct.nonzero().flatten(), GRADES.index(Grade.CORRECTLY_ROUNDED))
+        others = (part.usual & ~correct).nonzero().flatten()
+        if len(others):
+            self._hear_closely(part, into, others, numbers, columns)
+        if len(part.strange):
+            judge_special(tally, part.strange + part.start, part.logits[part.strange], observed[part.strange])
+
+    def _hear_closely(
+        self, part: _Part, into: _Parts, chosen: Tensor, numbers: list[_Seen], columns: tuple[int, ...]
+    ) -> None:
+        """Inputs of which the first look does not tell that they are rounded correctly."""
+        judge = self._judge
+        cells = part.cell[chosen]
+        seen = []
+        for (observed, exact, error), c in zip(numbers, columns, strict=True):
+            number: Observed = (observed[chosen], exact[chosen], error[chosen], torch.zeros_like(error[chosen]))
+            if into.quantity == "value":
+                left = None if part.rest is None else part.rest[chosen]
+                better = judge.losses.refined(part.margin[chosen], left, number[1], number[2])
+                number = (number[0], *better)
+            seen.append(filtered(number, judge.space.format, judge.textbook[c].at(cells), judge.free[c].at(cells)))
+        grade, unsure = graded(seen)
+        sure = ~unsure
+        for g in range(len(GRADES)):
+            mine = chosen[sure & (grade == g)]
+            if len(mine):
+                self._count(into, part, mine, g)
+        for i in chosen[unsure].tolist():
+            self._ask_balls(into, part, i, [n[0][i].item() for n in numbers])
+
+    @staticmethod
+    def _count(into: _Parts, part: _Part, mine: Tensor, g: int) -> None:
+        """Count inputs of one grade, which are in order."""
+        if not len(mine):
+            return
+        tally = into.tally
+        row = torch.bincount(part.regime[mine], minlength=len(REGIMES)).tolist()
+        tally.counts[g] = [a + b for a, b in zip(tally.counts[g], row, strict=True)]
+        first = part.start + int(mine[0])
+        before = tally.first[g]
+        tally.first[g] = first if before is None else min(before, first)
+        tally.filtered += len(mine)
 
     def _ask_balls(self, into: _Parts, part: _Part, i: int, observed: list[float]) -> None:
         place, tally = part.start + i, into.tally
@@ -204,12 +247,32 @@ class Hearing:
         return tally
 
 
+#: What a subject returned, the exact number and its error.
+_Seen = tuple[Tensor, Tensor, Tensor]
+
+
 @dataclass(frozen=True)
 class _Part:
-    """One part: where it starts, its logits, which inputs are numbers, their cells of the tables and their regimes."""
+    """One part, prepared.
+
+    Attributes:
+        start: the place of its first input.
+        logits: (N, 2).
+        margin: z_o - z_y, 0 where a logit is no number.
+        rest: what its rounding left off, None where that is nothing.
+        usual: which inputs are numbers.
+        strange: the indices of the others.
+        cell: of the tables of radii.
+        regime: of Pt.
+        exact: the exact results.
+    """
 
     start: int
     logits: Tensor
+    margin: Tensor
+    rest: Tensor | None
     usual: Tensor
+    strange: Tensor
     cell: Tensor
     regime: Tensor
+    exact: Exact

@@ -26,9 +26,9 @@ from polyref.sweep.reach import CellArithmetic, Reach
 Numbers = NDArray[np.float64]
 
 #: Cells a binade: 2^LEADING.
-LEADING = 8
-#: The binades that are told apart; what is smaller differs from 0 in nothing that a 32-bit format shows.
-_FIRST, _LAST = -150, 130
+LEADING = 9
+#: The binades that are told apart: below the first a margin is as good as 0 to a 32-bit format.
+_FIRST, _LAST = -30, 130
 #: Bits of a binary64 pattern below those that tell the cell.
 SHIFT = 52 - LEADING
 #: The cell number of the smallest magnitude that is told apart.
@@ -60,7 +60,7 @@ class Tables:
 
 
 def edges() -> Numbers:
-    """The ends of the cells: 0, then 2^-150 and so on; the last cell has no end."""
+    """The ends of the cells: 0, then 2^-30 and so on; the last cell has no end."""
     bits = (np.arange(CELLS, dtype=np.int64) + BASE) << SHIFT
     return np.concatenate(([0.0], bits[1:].view(np.float64), [2.0**200]))
 
