@@ -77,7 +77,7 @@ class Losses:
         self._total = float(sum(exact, Fraction(0)))
         self._order, self._factor, self._from = _leading(exact, rounded=self._total)
         if spec.gamma:
-            self._order, self._factor, self._from = 1, 1.0 - sum(self._slope_far), _FAR
+            self._order, self._factor, self._from = 1, 1.0 - sum(self._slope_far), max(self._from, _FAR)
         self._unit = (48 + 20 * len(exact) + 16 * spec.gamma) * _U
 
     def of(self, margin: Tensor, rest: Tensor | None, *, slope: bool) -> Exact:

@@ -124,10 +124,13 @@ class CellArithmetic(Arithmetic):
         return Reach.between(a.low, a.high, a.down + wider, a.up + wider, a.outer + c * (a.most + a.outer) + tiny)
 
     def add(self, a: Any, b: Any) -> Any:
+        # Constants stay what they are, and a zero stays exact.
+        if isinstance(a, arb) and isinstance(b, arb):
+            return super().add(a, b)
         return self._rounded(_plus(_reach(a), _reach(b)), self._u)
 
     def sub(self, a: Any, b: Any) -> Any:
-        return self.add(a, -_reach(b))
+        return self.add(a, -b)
 
     def mul(self, a: Any, b: Any) -> Any:
         if (isinstance(a, arb) and a.is_zero()) or (isinstance(b, arb) and b.is_zero()):
@@ -188,8 +191,8 @@ class CellArithmetic(Arithmetic):
         return self.perturbed(bent, steps)
 
     def sum(self, terms: Sequence[Any]) -> Any:
-        if len(terms) < 2:
-            return terms[0] if terms else arb(0)
+        if len(terms) < 2 or all(isinstance(t, arb) for t in terms):
+            return super().sum(terms)
         steps = (len(terms) - 1) * self._u
         first, *rest = (self._rounded(_reach(t), steps / (1 - steps)) for t in terms)
         for each in rest:
