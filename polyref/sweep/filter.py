@@ -49,6 +49,7 @@ class Number(NamedTuple):
     ratio: Tensor
     lost: Tensor
     wrong_sign: Tensor
+    open_sign: Tensor
     unsure: Tensor
 
 
@@ -62,19 +63,26 @@ def filtered(number: Observed, fmt: Format, textbook: Bounds, free: Bounds) -> N
     lost = ~observed.isfinite() & finite_there & sure
     within, beyond = off.most <= textbook.inner, off.least > textbook.outer
     sign_known = exact.abs() > error
-    wrong_sign = (observed * exact < 0) & sign_known & (nearest != 0)
+    otherwise = observed * exact < 0
+    wrong_sign, open_sign = otherwise & sign_known & (nearest != 0), otherwise & ~sign_known
     exact_rounding, other_number = same & sure, (sure & ~same) | (off.ulps_least > 0.5)
-    unsure = (
-        ~(within | beyond)
-        | ~(exact_rounding | other_number)
-        | (~observed.isfinite() & ~sure)
-        | (beyond & ~sign_known & (observed * exact < 0))
-    )
+    unsure = ~(within | beyond) | ~(exact_rounding | other_number) | (~observed.isfinite() & ~sure)
     sharp, blunt = off.most <= free.inner, off.least > free.outer
     ratio = (off.most / textbook.inner).nan_to_num(nan=math.inf)
     ratio = torch.where(textbook.outer == math.inf, 0.0, ratio)
     return Number(
-        off, exact_rounding, other_number, within, beyond, sharp, blunt, ratio, lost, wrong_sign, unsure & ~lost
+        off,
+        exact_rounding,
+        other_number,
+        within,
+        beyond,
+        sharp,
+        blunt,
+        ratio,
+        lost,
+        wrong_sign,
+        open_sign,
+        unsure & ~lost,
     )
 
 
@@ -89,12 +97,12 @@ def graded(seen: list[Number]) -> tuple[Tensor, Tensor]:
 
     broken = some([n.lost for n in seen])
     beyond = some([n.beyond for n in seen]) & ~broken
-    broken |= beyond & some([n.wrong_sign & n.beyond for n in seen])
+    broken |= beyond & some([n.wrong_sign for n in seen])
     correct = every([n.exact_rounding for n in seen])
     below_one = every([(n.off.ulps_most < 1) | (n.off.below & (n.off.ulps_most == 1)) for n in seen])
     from_one = some([n.off.ulps_least >= 1 for n in seen])
     sharp, blunt = every([n.sharp for n in seen]), some([n.blunt for n in seen])
-    unsure = some([n.unsure for n in seen])
+    unsure = some([n.unsure for n in seen]) | (beyond & some([n.open_sign for n in seen]))
     open_ulp = ~correct & ~(below_one | from_one)
     open_radius = ~correct & from_one & ~(sharp | blunt)
     unsure |= ~beyond & (open_ulp | open_radius)

@@ -34,6 +34,8 @@ SHIFT = 52 - LEADING
 #: The cell number of the smallest magnitude that is told apart.
 BASE = (_FIRST + 1023) << LEADING
 CELLS = ((_LAST - _FIRST) << LEADING) + 1
+#: Cells at a time, so that a core's cache holds the numbers of one algorithm.
+_BLOCK = 1 << 14
 #: Arb bounds its own errors generously where they are small; its radius exceeds the ideal one by less than this.
 _ARB = 2.0**-12
 
@@ -75,16 +77,20 @@ def tables(spec: Spec, fmt: Format) -> Tables:
     """
     response = spec.responses(None, 2).positive[0]
     ends = edges()
-    low, high = ends[:-1], ends[1:]
-    ways: tuple[Way, ...] = ("subtract", "once", "expm1")
-    sides = [
-        (
-            _radii(fmt, [_textbook(d, response, way) for way in ways]),
-            _radii(fmt, [_free(d, largest, response)]),
-        )
-        for d, largest in _shifted(low, high, fmt.unit_roundoff)
+    blocks = [
+        _block(ends[i : i + _BLOCK], ends[i + 1 : i + 1 + _BLOCK], response, fmt) for i in range(0, CELLS, _BLOCK)
     ]
-    return Tables(*(tuple(_stacked([side[i][q] for side in sides]) for q in range(3)) for i in range(2)))  # type: ignore[arg-type]
+    return Tables(*(tuple(_joined([b[model][q] for b in blocks]) for q in range(3)) for model in range(2)))  # type: ignore[arg-type]
+
+
+def _block(low: Numbers, high: Numbers, response: Response, fmt: Format) -> list[list[Radii]]:
+    """The radii of some cells, of the textbook algorithms and of the cancellation-free one."""
+    ways: tuple[Way, ...] = ("subtract", "once", "expm1")
+    textbook, free = [], []
+    for d, largest in _shifted(low[: len(high)], high, fmt.unit_roundoff):
+        textbook.append(_radii(fmt, [_textbook(d, response, way) for way in ways], len(high)))
+        free.append(_radii(fmt, [_free(d, largest, response)], len(high)))
+    return [[_stacked([side[q] for side in sides]) for q in range(3)] for sides in (textbook, free)]
 
 
 def _shifted(low: Numbers, high: Numbers, u: float) -> list[tuple[list[Any], list[bool]]]:
@@ -106,9 +112,9 @@ def _free(d: list[Any], largest: list[bool], response: Response) -> _Run:
     return lambda run: free_of_shifted(d, largest, [arb(1), arb(0)], [response, response], run)
 
 
-def _radii(fmt: Format, algorithms: Iterable[_Run]) -> list[Radii]:
+def _radii(fmt: Format, algorithms: Iterable[_Run], cells: int) -> list[Radii]:
     """The largest radii of some algorithms: of the value, the target's derivative and the other's."""
-    best = [Radii(np.zeros(CELLS), np.zeros(CELLS)) for _ in range(3)]
+    best = [Radii(np.zeros(cells), np.zeros(cells)) for _ in range(3)]
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         for algorithm in algorithms:
             forward, backward = CellArithmetic(fmt), CellArithmetic(fmt)
@@ -126,6 +132,10 @@ def _radii(fmt: Format, algorithms: Iterable[_Run]) -> list[Radii]:
                 )
                 best[i] = Radii(np.maximum(best[i].inner, inner), np.maximum(best[i].outer, outer))
     return best
+
+
+def _joined(blocks: list[Radii]) -> Radii:
+    return Radii(np.concatenate([b.inner for b in blocks], 1), np.concatenate([b.outer for b in blocks], 1))
 
 
 def _stacked(sides: list[Radii]) -> Radii:

@@ -25,8 +25,8 @@ from polyref.reference.arithmetic import Arithmetic
 
 Numbers = NDArray[np.float64]
 
-#: Every step of a bound is made wider by this: far more than numpy's functions err, far less than matters.
-_SLACK = 2.0**-44
+#: Every operation's bounds are made wider by this once, at its end: far more than numpy errs, far less than matters.
+_SLACK = 2.0**-43
 _LEAST = 1e-300
 #: Arb takes the exponential of, and divides, balls that are wider than this relative to their middle by end points of
 #: about 24 bits; its figures are that much larger than what the operations themselves can make of their operands.
@@ -49,8 +49,8 @@ class Reach:
         return cls(
             low - abs(low) * _SLACK - _LEAST,
             high + abs(high) * _SLACK + _LEAST,
-            np.maximum(down, 0.0) * (1 - _SLACK),
-            np.maximum(up, 0.0) * (1 - _SLACK),
+            down * (1 - _SLACK),
+            up * (1 - _SLACK),
             outer * (1 + _SLACK),
         )
 
@@ -93,7 +93,7 @@ def _times(a: Reach, b: Reach) -> Reach:
         down = np.maximum(down, -(_larger(ends[0][0], ends[1][0]) + _larger(ends[0][1], ends[1][1]) + both))
     outer = a.most * b.outer + b.most * a.outer + a.outer * b.outer
     low, high = _ends(a.low * b.low, a.low * b.high, a.high * b.low, a.high * b.high)
-    return Reach.between(low, high, down, up, outer)
+    return Reach(low, high, down, up, outer)
 
 
 _smaller, _larger = np.minimum, np.maximum
@@ -153,7 +153,7 @@ class CellArithmetic(Arithmetic):
             outer = np.where(room > 0, (a.outer + a.most * b.outer / b.low) / room, np.inf)
         outer += np.where(outer > _WIDE * a.most / b.high, _OF_DIV * a.most / b.low, 0.0)
         low, high = _ends(a.low / b.low, a.low / b.high, a.high / b.low, a.high / b.high)
-        return self._rounded(Reach.between(low, high, down, up, outer), self._u, self._least)
+        return self._rounded(Reach(low, high, down, up, outer), self._u, self._least)
 
     def exp(self, a: Any) -> Any:
         a = _reach(a)
@@ -167,12 +167,12 @@ class CellArithmetic(Arithmetic):
 
     def log(self, a: Any) -> Any:
         a = _reach(a)
-        bent = Reach.between(np.log(a.low), np.log(a.high), *_logarithm(a, a.low, a.high))
+        bent = Reach(np.log(a.low), np.log(a.high), *_logarithm(a, a.low, a.high))
         return self._rounded(bent, 2 * self.library.log * self._u)
 
     def log1p(self, a: Any) -> Any:
         a = _reach(a)
-        bent = Reach.between(np.log1p(a.low), np.log1p(a.high), *_logarithm(a, 1 + a.low, 1 + a.high))
+        bent = Reach(np.log1p(a.low), np.log1p(a.high), *_logarithm(a, 1 + a.low, 1 + a.high))
         return self._rounded(bent, 2 * self.library.log1p * self._u, self._least)
 
     def power(self, a: Any, exponent: Fraction) -> Any:
@@ -184,7 +184,7 @@ class CellArithmetic(Arithmetic):
         low, high = np.maximum(a.low, _LEAST), np.maximum(a.high, _LEAST)
         with np.errstate(divide="ignore", invalid="ignore"):
             sides = _of_power(low, high, a, e)
-        bent = Reach.between(*_ends(low**e, high**e), *sides)
+        bent = Reach(*_ends(low**e, high**e), *sides)
         steps = 2 * self.library.pow
         if exponent.denominator == 1:
             steps = max(steps, abs(exponent.numerator) - 1)
@@ -197,7 +197,7 @@ class CellArithmetic(Arithmetic):
         first, *rest = (self._rounded(_reach(t), steps / (1 - steps)) for t in terms)
         for each in rest:
             first = _plus(first, each)
-        return first
+        return Reach.between(first.low, first.high, first.down, first.up, first.outer)
 
     def remainder(self, x: Any, start: int) -> Any:
         low, high = np.clip(x.low, 0.0, 0.5), np.clip(x.high, 0.0, 0.5)
@@ -205,7 +205,7 @@ class CellArithmetic(Arithmetic):
         # By the slope of R_N, x^N / (1 - x), which grows with x.
         down, up = x.down * near ** (start - 1), x.up * low ** (start - 1)
         outer = x.outer * far ** (start - 1) / (1 - far)
-        return Reach.between(_remainder(low, start), _remainder(high, start), down, up, outer)
+        return Reach(_remainder(low, start), _remainder(high, start), down, up, outer)
 
     def either(self, x: Any, small: Callable[[], Any], large: Callable[[], Any]) -> Any:
         a, b = _reach(small()), _reach(large())
@@ -237,13 +237,13 @@ class CellArithmetic(Arithmetic):
 
 
 def _plus(a: Reach, b: Reach) -> Reach:
-    return Reach.between(a.low + b.low, a.high + b.high, a.down + b.down, a.up + b.up, a.outer + b.outer)
+    return Reach(a.low + b.low, a.high + b.high, a.down + b.down, a.up + b.up, a.outer + b.outer)
 
 
 def _exponential(a: Reach, low: Any, high: Any) -> Reach:
     least, most = np.exp(a.low), np.exp(a.high)
     outer = _beyond(a.high, most, a.outer) + np.where(a.outer > _WIDE, _OF_EXP * most, 0.0)
-    return Reach.between(low, high, least * -np.expm1(-a.down), _beyond(a.low, least, a.up), outer)
+    return Reach(low, high, least * -np.expm1(-a.down), _beyond(a.low, least, a.up), outer)
 
 
 def _beyond(v: Any, of_v: Any, by: Any) -> Any:

@@ -8,7 +8,7 @@ import random
 import pytest
 import torch
 
-from polyref.formats import BFLOAT16, BINARY16, BINARY32, Dyadic
+from polyref.formats import BFLOAT16, BINARY16, BINARY32
 from polyref.sweep.rounding import look, offsets, rounded
 
 FORMATS = [BFLOAT16, BINARY16, BINARY32]

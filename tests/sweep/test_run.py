@@ -1,0 +1,202 @@
+"""Sweeps from the command line to the document: what users see, and faults of every kind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from polyref.cli import run as command
+from polyref.errors import UsageError
+from polyref.report import sweep as doc
+from polyref.subject.probe import probe
+from polyref.sweep import run
+from polyref.sweep.checkpoint import Checkpoint
+from polyref.sweep.hand import Failed, Hand
+from polyref.sweep.job import Job, Range
+from polyref.sweep.local import LocalPool
+
+from . import subjects
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+#: What a range takes, with the start of its process: a tenth of that is usual.
+PATIENCE = 60.0
+
+
+def job_of(name: str, *, length: int = 64, start: int = 0x4100, stop: int = 0x4180, **changes) -> Job:
+    """A short sweep of one of the tests' losses; no process is asked how it is called."""
+    subject = getattr(subjects, name)
+    job = Job(
+        target=f"sweep.subjects:{name}",
+        convention=probe(subject, name).to_json() | {"attempts": []},
+        path=[str(Path(__file__).parents[1])],
+        source=None,
+        kind="margins",
+        format="bfloat16",
+        epsilons=[[1.0]],
+        gamma=0.0,
+        gradient=True,
+        device="cpu",
+        start=start,
+        stop=stop,
+        length=length,
+        versions={},
+    )
+    return msgspec.structs.replace(job, **changes)
+
+
+def swept(job: Job, checkpoint: Checkpoint | None = None, *, workers: int = 1, seconds: float = PATIENCE):
+    pool = LocalPool(job, workers=workers, seconds=seconds, memory_bytes=4 << 30)
+    return run.sweep(job, pool, checkpoint)
+
+
+def tallies(found):
+    """What was found, without times."""
+    return {r: s.tallies for r, s in found.items()}
+
+
+def test_two_workers_find_what_one_finds():
+    job = job_of("textbook", length=32)
+    one, failed = swept(job)
+    two, _ = swept(job, workers=2)
+    assert not failed
+    assert sorted(one) == job.ranges
+    assert tallies(one) == tallies(two)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "seconds"),
+    [
+        ("raising", "raised ValueError: not this one", PATIENCE),
+        ("dying", "ended its process (exit 7)", PATIENCE),
+        ("hanging", "took more than 5 s", 5.0),
+    ],
+)
+def test_a_range_that_fails_is_named_and_all_others_are_there(name, reason, seconds, tmp_path):
+    job = job_of(name, length=32)
+    found, failed = swept(job, Checkpoint(tmp_path, job), seconds=seconds)
+    spot = Range(0x4120, 0x4140)
+    assert failed == {spot: Failed(reason)}
+    assert sorted([*found, spot]) == job.ranges
+    # It is tried again when the sweep goes on, and what was done is not.
+    again = Checkpoint(tmp_path, job)
+    assert sorted(again.done()) == sorted(found)
+
+
+def test_a_sweep_that_is_resumed_ends_as_one_that_was_not_stopped(tmp_path):
+    job = job_of("textbook", length=16)
+    whole, _ = swept(job)
+    kept = Checkpoint(tmp_path, job)
+    seen = []
+
+    def stop_after_three(r):
+        seen.append(r)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run.sweep(job, LocalPool(job, workers=1, seconds=PATIENCE, memory_bytes=4 << 30), kept, done=stop_after_three)
+    assert len(kept.done()) == 3
+    found, _ = swept(job, Checkpoint(tmp_path, job))
+    assert tallies(found) == tallies(whole)
+
+
+def test_a_target_that_cannot_be_loaded_is_refused():
+    job = job_of("textbook", target="sweep.subjects:nothing_of_the_kind")
+    with pytest.raises(UsageError, match="nothing_of_the_kind"):
+        swept(job)
+
+
+def test_a_range_after_one_that_ended_the_process_gets_a_new_one():
+    hand = Hand(job_of("dying"), seconds=PATIENCE, memory_bytes=4 << 30)
+    try:
+        assert isinstance(hand.sweep(Range(0x4123, 0x4124)), Failed)
+        assert not isinstance(hand.sweep(Range(0x4124, 0x4130)), Failed)
+    finally:
+        hand.close()
+
+
+def test_the_command_writes_what_it_shows(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    source = Path(subjects.__file__).read_text()
+    Path("mine.py").write_text(source)
+    options = ["--format", "bf16", "--margins", "--range", "0x4100:0x4180", "--epsilon", "-1", "--json", "sweep.json"]
+    assert command(["sweep", "mine.py:textbook", *options]) == 0
+    shown = capsys.readouterr().out
+    document = doc.loads(Path("sweep.json").read_bytes())
+    assert document.judged == document.inputs == 128
+    assert [loss.epsilon for loss in document.losses] == [[-1.0]]
+    assert [s.quantity for s in document.losses[0].swept] == ["value", "gradient"]
+    for found in document.losses[0].swept:
+        assert sum(g.inputs for g in found.grades) == found.by_filter + found.by_balls == 128
+        assert found.worst_ulps[0].place in shown
+        assert found.ulps_at_most >= found.worst_ulps[0].size
+        for case in found.worst_ulps:
+            assert float.fromhex(case.logits[0]) == run.Space("margins", "bfloat16").numbers(int(case.place, 16))[0]
+    assert "every result is within the textbook tolerance" in shown
+    assert not list(tmp_path.glob("polyref-sweep*"))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--format", "bfloat16"], "give --margins or --pairs"),
+        (["--format", "bfloat16", "--margins", "--pairs"], "give --margins or --pairs"),
+        (["--format", "binary32", "--pairs"], "all pairs of binary32 cannot be swept"),
+        (["--format", "bfloat16", "--margins", "--range", "9:8"], "range '9:8' is no part"),
+        (["--format", "bfloat16", "--margins", "--resume", "nowhere"], "--resume nowhere is no folder"),
+        (["--format", "bfloat16", "--margins", "--resume", ".", "--checkpoint", "."], "not both"),
+        (["--format", "bfloat16", "--margins", "--timeout", "0"], "--timeout 0 is not allowed"),
+    ],
+)
+def test_mistakes_end_in_one_line(options, says, capsys):
+    assert command(["sweep", "sweep.subjects:textbook", *options]) == 2
+    complaint = capsys.readouterr().err
+    assert says in complaint
+    assert complaint.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "epsilons", "says"),
+    [
+        ("mean_only", ((1.0,),), "mean_only returns one number a batch"),
+        ("no_epsilon", (), "no_epsilon takes no epsilon that could be set: say which one it has with --epsilon"),
+        ("textbook", ((1.0, 2.0),), "textbook cannot be asked for bfloat16, two classes and this loss"),
+    ],
+)
+def test_subjects_that_cannot_be_swept_are_told_apart(name, epsilons, says):
+    with pytest.raises(UsageError, match=says):
+        run.job_of(run.Wish(f"sweep.subjects:{name}", "margins", "bfloat16", epsilons))
+
+
+def test_a_killed_command_loses_the_ranges_in_flight_alone(tmp_path):
+    """kill -9 in the middle: the folder holds whole ranges, --resume ends as an unbroken sweep does, and tidies up."""
+    (tmp_path / "mine.py").write_text(Path(subjects.__file__).read_text())
+    base = [sys.executable, "-m", "polyref", "sweep", "mine.py:slow", "--format", "bfloat16", "--margins"]
+    base += ["--epsilon", "1", "--workers", "1", "--json", "sweep.json"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    with subprocess.Popen([*base, "--checkpoint", "kept"], cwd=tmp_path, env=environment) as process:
+        deadline = time.monotonic() + 120
+        while not list((tmp_path / "kept").glob("range-*")) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+    before = {p.name: p.read_bytes() for p in (tmp_path / "kept").glob("range-*")}
+    assert before
+    assert not (tmp_path / "sweep.json").exists()
+    refused = subprocess.run(
+        [*base, "--checkpoint", "kept"], cwd=tmp_path, env=environment, capture_output=True, check=False
+    )
+    assert (refused.returncode, b"go on with --resume kept" in refused.stderr) == (2, True)
+    subprocess.run([*base, "--resume", "kept"], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    assert {p.name: p.read_bytes() for p in (tmp_path / "kept").glob("range-*")}.items() >= before.items()
+    resumed = json.loads((tmp_path / "sweep.json").read_bytes())
+    subprocess.run(base, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    assert resumed["losses"] == json.loads((tmp_path / "sweep.json").read_bytes())["losses"]
