@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 FRAMEWORKS := $(VENV)/.frameworks
 
-.PHONY: audit selftest test lint bench baselines clean
+.PHONY: audit selftest test lint bench baselines sweeps clean
 .DELETE_ON_ERROR:
 
 audit: $(READY) ## audit polyref.nn and the gallery; documents and an index under reports/
@@ -28,6 +28,16 @@ bench: $(READY) ## rates of the reference, the model and the losses, as ratios i
 
 baselines: $(READY) ## the baselines of polyref.nn and the gallery, which the tests hold, made anew
 	$(BIN)/python -m polyref.gallery.baselines reports/baselines
+
+LOSS := polyref.nn.functional:poly_cross_entropy
+FORM := polyref.gallery.gather:Poly1CrossEntropyLoss
+SWEEP := $(BIN)/polyref sweep
+sweeps: $(READY) ## every margin of the 16-bit formats, of the fast loss and of a textbook form, and every pair of bfloat16
+	$(SWEEP) $(LOSS) --format bfloat16 --margins --json reports/sweeps/nn-bfloat16-margins.json
+	$(SWEEP) $(LOSS) --format binary16 --margins --json reports/sweeps/nn-binary16-margins.json
+	$(SWEEP) $(FORM) --format bfloat16 --margins --json reports/sweeps/textbook-bfloat16-margins.json
+	$(SWEEP) $(FORM) --format binary16 --margins --json reports/sweeps/textbook-binary16-margins.json
+	$(SWEEP) $(LOSS) --format bfloat16 --pairs --epsilon 1 --json reports/sweeps/nn-bfloat16-pairs.json
 
 # torch goes first and alone: its pin keeps pip from looking for a build with a GPU runtime.
 $(READY): pyproject.toml constraints.txt
