@@ -83,6 +83,12 @@ def tables(spec: Spec, fmt: Format) -> Tables:
     return Tables(*(tuple(_joined([b[model][q] for b in blocks]) for q in range(3)) for model in range(2)))  # type: ignore[arg-type]
 
 
+def radii_at(spec: Spec, fmt: Format, magnitudes: Numbers) -> Tables:
+    """The radii at these very margins, each a cell of its own: (side, margin)."""
+    found = _block(magnitudes, magnitudes, spec.responses(None, 2).positive[0], fmt)
+    return Tables(*(tuple(model) for model in found))  # type: ignore[arg-type]
+
+
 def _block(low: Numbers, high: Numbers, response: Response, fmt: Format) -> list[list[Radii]]:
     """The radii of some cells, of the textbook algorithms and of the cancellation-free one."""
     ways: tuple[Way, ...] = ("subtract", "once", "expm1")

@@ -201,10 +201,11 @@ class CellArithmetic(Arithmetic):
 
     def remainder(self, x: Any, start: int) -> Any:
         low, high = np.clip(x.low, 0.0, 0.5), np.clip(x.high, 0.0, 0.5)
-        near, far = np.maximum(low - x.down, 0.0), np.clip(x.high + x.outer, 0.0, 0.5)
-        # By the slope of R_N, x^N / (1 - x), which grows with x.
-        down, up = x.down * near ** (start - 1), x.up * low ** (start - 1)
-        outer = x.outer * far ** (start - 1) / (1 - far)
+        # The slope of R_N, x^N / (1 - x), is convex: its mean lies between that in the middle and that of the ends.
+        below, above = _smaller(x.down, low), _smaller(x.up, 0.5 - low)
+        down, up = below * _slope(low - below / 2, start), above * _slope(low + above / 2, start)
+        far = np.clip(x.high + x.outer, 0.0, 0.5)
+        outer = x.outer * (_slope(high, start) + _slope(far, start)) / 2
         return Reach(_remainder(low, start), _remainder(high, start), down, up, outer)
 
     def either(self, x: Any, small: Callable[[], Any], large: Callable[[], Any]) -> Any:
@@ -285,6 +286,11 @@ def _of_power(low: Any, high: Any, a: Reach, e: float) -> tuple[Any, Any, Any]:
             ),
         )
     return -_grown(high, a.up, e), -_shrunk(high, a.down, e), np.where(a.outer < low, -_shrunk(low, a.outer, e), np.inf)
+
+
+def _slope(x: Any, start: int) -> Any:
+    """The derivative of the remainder."""
+    return x ** (start - 1) / (1 - x)
 
 
 def _remainder(x: Any, start: int) -> Any:

@@ -36,11 +36,13 @@ class Look(NamedTuple):
 
     Attributes:
         correct: whether the number is certainly the correctly rounded one.
+        faithful: whether it is certainly another one, and less than one ulp off.
         most: its distance from the exact one, at most.
         ulps_most: the same in ulps.
     """
 
     correct: Tensor
+    faithful: Tensor
     most: Tensor
     ulps_most: Tensor
 
@@ -56,7 +58,8 @@ def look(observed: Tensor, exact: Tensor, error: Tensor, fmt: Format) -> Look:
     whole = scaled.round()
     sure = (scaled - whole).abs_().add_(error * per_ulp) < 0.5
     most = (seen - kept).abs_().mul_(1 + 2.0**-52).add_(error)
-    return Look(sure & (seen == whole.div_(per_ulp)), most, most * per_ulp)
+    same, ulps_most = seen == whole.div_(per_ulp), most * per_ulp
+    return Look(sure & same, sure & ~same & (ulps_most < 1), most, ulps_most)
 
 
 def offsets(observed: Tensor, exact: Tensor, error: Tensor, lean: Tensor, fmt: Format) -> Offsets:

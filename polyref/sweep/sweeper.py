@@ -11,8 +11,9 @@ import torch
 from polyref.subject.convention import Convention
 from polyref.subject.state import ProcessState
 from polyref.sweep.batch import Batched
+from polyref.sweep.hearing import Hearing
 from polyref.sweep.job import Job, Range
-from polyref.sweep.judge import Hearing, Judge
+from polyref.sweep.judge import Judge
 from polyref.sweep.tally import Tally
 
 #: Rows at a time: their intermediate results stay in a core's cache. A device wants to be kept busy instead.

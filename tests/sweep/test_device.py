@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from polyref.spec import Spec
-from polyref.sweep.judge import Hearing, Judge
+from polyref.sweep.hearing import Hearing
+from polyref.sweep.judge import Judge
 from polyref.sweep.space import Space
 
 from . import subjects

@@ -12,8 +12,9 @@ from polyref.errors import PolyrefError
 from polyref.grades import Grade
 from polyref.reference.ball import enclosure, evaluate_balls
 from polyref.spec import Spec
-from polyref.sweep import judge as judging
-from polyref.sweep.judge import Candidates, Hearing, Judge
+from polyref.sweep import hearing as hearings
+from polyref.sweep.hearing import Candidates, Hearing
+from polyref.sweep.judge import Judge
 from polyref.sweep.space import Space
 from polyref.sweep.special import IMPOSSIBLE_OTHER, IMPOSSIBLE_TARGET, UNBOUNDED, UNDEFINED, judge_special
 from polyref.sweep.tally import Tally, empty
@@ -147,11 +148,11 @@ def test_candidates_keep_the_worst_and_say_how_bad_it_can_be():
     kept = Candidates()
     for start in range(0, 1000, 100):
         part = torch.tensor(sizes[start : start + 100], dtype=torch.float64)
-        kept.add(part, start, torch.zeros(100, 1, dtype=torch.float64))
+        kept.add(part, torch.arange(start, start + 100), torch.zeros(100, 1, dtype=torch.float64))
     order = sorted(range(1000), key=lambda i: -sizes[i])
-    assert [c.place for c in kept.kept] == order[: judging._CANDIDATES]
+    assert [c.place for c in kept.kept] == order[: hearings._CANDIDATES]
     assert kept.most == max(sizes)
-    kept.add(torch.tensor([math.nan]), 5000, torch.tensor([[math.nan]]))
+    kept.add(torch.tensor([math.nan]), torch.tensor([5000]), torch.tensor([[math.nan]]))
     assert (kept.most, kept.kept[0].place) == (math.inf, 5000)
 
 
