@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 FRAMEWORKS := $(VENV)/.frameworks
 
-.PHONY: audit selftest test lint bench baselines sweeps clean
+.PHONY: audit selftest test lint bench baselines sweeps vectors clean
 .DELETE_ON_ERROR:
 
 audit: $(READY) ## audit polyref.nn and the gallery; documents and an index under reports/
@@ -38,6 +38,11 @@ sweeps: $(READY) ## every margin of the 16-bit formats, of the fast loss and of 
 	$(SWEEP) $(FORM) --format bfloat16 --margins --json reports/sweeps/textbook-bfloat16-margins.json
 	$(SWEEP) $(FORM) --format binary16 --margins --json reports/sweeps/textbook-binary16-margins.json
 	$(SWEEP) $(LOSS) --format bfloat16 --pairs --epsilon 1 --json reports/sweeps/nn-bfloat16-pairs.json
+
+vectors: $(READY) ## the golden vectors of four formats and their JSON schema, made anew under reports/vectors/
+	for format in binary64 binary32 binary16 bfloat16; do \
+		$(BIN)/polyref vectors --format $$format -o reports/vectors/$$format.jsonl || exit $$?; done
+	$(BIN)/polyref vectors schema -o reports/vectors/schema.json
 
 # torch goes first and alone: its pin keeps pip from looking for a build with a GPU runtime.
 $(READY): pyproject.toml constraints.txt

@@ -12,7 +12,7 @@ from typing import Literal
 
 import cyclopts
 
-from polyref import __version__, cli_history
+from polyref import __version__, cli_history, cli_vectors
 from polyref import cli_audit as commands
 from polyref.cli_compare import compare
 from polyref.cli_sweep import sweep
@@ -111,6 +111,7 @@ def evaluate(
 for command in (commands.audit, commands.report, commands.check, commands.replay, commands.gallery, compare, sweep):
     app.command(command)
 app.command(cli_history.app)
+app.command(cli_vectors.app)
 
 
 @app.command

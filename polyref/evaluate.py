@@ -34,7 +34,7 @@ def parse_number(text: str, fmt: Format, what: str) -> float:
         UsageError: if it is no number, NaN, or beyond the format.
     """
     cleaned = text.strip().lower()
-    exact = _exact(cleaned)
+    exact = exact_number(cleaned)
     if exact is None:
         raise UsageError(f"{what} {text.strip()!r} is no number: write it in decimal or as 0x1.8p+1")
     if isinstance(exact, float):
@@ -50,7 +50,7 @@ def parse_number(text: str, fmt: Format, what: str) -> float:
     return -0.0 if exact == 0 and cleaned.startswith("-") else value
 
 
-def _exact(cleaned: str) -> Fraction | float | None:
+def exact_number(cleaned: str) -> Fraction | float | None:
     """The number that a text stands for, exact; a float where it is infinite or NaN, None where it is no number."""
     if found := _HEX.fullmatch(cleaned):
         sign, whole, part, exponent = found.groups()

@@ -99,7 +99,7 @@ def log_odds_of(case: Case) -> float:
     row, target = case.logits[0], case.target[0]
     others = [z for k, z in enumerate(row) if k != target]
     if case.spec.link is Link.SIGMOID:
-        return min(row[cast(int, target)], *(-z for z in others))
+        return min((row[cast(int, target)], *(-z for z in others)))
     top = max(others, default=-math.inf)
     if top == -math.inf:
         return math.inf
@@ -173,7 +173,7 @@ def _judge(graded: Graded, dialect: Dialect, case: Case, seen: Observation) -> N
         for key in ("all", regime_of(row.log_odds)):
             graded.tallies.setdefault((quantity, key), Tally()).add(case, max(ulps), max(ratios), grade)
         worst = max(range(len(ulps)), key=lambda i: (max(ratios[i], 1.0), ulps[i]))
-        row.errors[quantity] = Error(ulps[worst], _in_ulps(radii[0][worst], exact[worst], own.format))
+        row.errors[quantity] = Error(ulps[worst], in_ulps(radii[0][worst], exact[worst], own.format))
 
     exact_values = [truth.value(i) for i in range(truth.values)]
     if seen.value is None or len(seen.value) == len(exact_values):
@@ -201,17 +201,18 @@ def judged(
     ulps, ratios, sharpest = (
         [error_over(o, e, fmt, unit) for o, e, unit in zip(observed, exact, each, strict=True)] for each in units
     )
-    return ulps, ratios, _grade(observed, exact, fmt, _Errors(max(ulps), max(ratios), max(sharpest)))
+    return ulps, ratios, grade_of(observed, exact, fmt, Errors(max(ulps), max(ratios), max(sharpest)))
 
 
-def _in_ulps(radius: float, exact: Enclosure, fmt: Format) -> float:
+def in_ulps(radius: float, exact: Enclosure, fmt: Format) -> float:
+    """A tolerance in ulps of the exact result."""
     if not math.isfinite(radius) or exact.special is not None:
         return radius
     scaled = Dyadic.from_float(radius)
     return float(Dyadic(scaled.man, scaled.exp - fmt.ulp(exact.mid).exp))
 
 
-class _Errors(NamedTuple):
+class Errors(NamedTuple):
     """One row's largest errors: in ulps, over the textbook tolerance, over the cancellation-free algorithm's."""
 
     ulp: float
@@ -219,7 +220,7 @@ class _Errors(NamedTuple):
     sharpest: float
 
 
-def _grade(observed: Sequence[float], exact: Sequence[Enclosure], fmt: Format, errors: _Errors) -> Grade:
+def grade_of(observed: Sequence[float], exact: Sequence[Enclosure], fmt: Format, errors: Errors) -> Grade:
     """The grade of one row, by the definitions of the six words."""
     for o, e in zip(observed, exact, strict=True):
         rounded = e.rounded(fmt)

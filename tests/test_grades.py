@@ -139,6 +139,11 @@ def test_the_target_that_is_surest_wrong_names_a_sigmoid_row():
     assert regime_of(log_odds_of(case)) == "Pt < 2^-64"
 
 
+def test_one_logit_alone_has_odds_under_the_sigmoid_link() -> None:
+    assert log_odds_of(Case(Spec(link=Link.SIGMOID), BINARY64, ((2.5,),), (0,))) == 2.5
+    assert log_odds_of(Case(Spec(), BINARY64, ((2.5,),), (0,))) == math.inf
+
+
 def test_the_same_seed_grades_the_same_rows():
     runner = LocalSubject(textbook)
     dialect = identify(runner)
