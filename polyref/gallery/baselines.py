@@ -9,17 +9,19 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from polyref import gate
-from polyref.auditor import audit
+from polyref.auditor import audit_of, gated
 from polyref.formats import BFLOAT16, BINARY32, Format
 from polyref.gallery import ENTRIES
 from polyref.gallery.run import OURS
-from polyref.options import AUDITED, Options
+from polyref.options import AUDITED
 from polyref.report import document as doc
 from polyref.report.baseline import Baseline
+from polyref.request import request
 
 #: Those of polyref.nn that run on any machine.
 BACKENDS = ("eager", "native")
@@ -59,16 +61,20 @@ def subjects() -> Iterator[Gated]:
 def audited(subject: Gated, baseline: Baseline | None = None) -> doc.Document:
     """A quick audit of a subject on its backend, held against a baseline.
 
+    It runs in this process, which gives the document that a process of its own does and has loaded everything already.
+
     Raises:
         PolyrefError: as for an audit.
     """
+    asked = request(subject.target, formats=subject.formats, profile="quick", isolated=False)
+    options = replace(asked.options, baseline=baseline)
     with _on(subject.backend):
-        return audit(subject.target, Options(formats=subject.formats, profile="quick", baseline=baseline), quiet=True)
+        return gated(audit_of(asked.target, asked.started, options, quiet=True), options)
 
 
 @contextmanager
 def _on(backend: str) -> Iterator[None]:
-    """The processes of audits are told the backend by the environment, as any program is."""
+    """polyref.nn is told the backend by the environment, as in any program."""
     before = os.environ.get(_CHOICE)
     if backend:
         os.environ[_CHOICE] = backend

@@ -43,7 +43,6 @@ def unavailable(name: str) -> str:
     return ""
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def choose(device: str, dtype: torch.dtype, soft: bool) -> str:
     """The backend for logits of a device type and dtype; soft targets, and what a kernel lacks, are eager.
 
@@ -67,6 +66,10 @@ def choose(device: str, dtype: torch.dtype, soft: bool) -> str:
         preferred = {"cpu": "native", "cuda": "triton"}.get(device, "eager")
         chosen = "eager" if unavailable(preferred) else preferred
     return "eager" if chosen == "triton" and dtype == torch.float64 else chosen
+
+
+# As torch.compiler.assume_constant_result does, which imports all of torch's compiler: as long again as torch itself.
+choose._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @cache

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import ctypes
 import fcntl
+import gc
 import os
 import re
 import resource
@@ -150,6 +151,8 @@ def serve(pipes: Pipes) -> None:
 def _opened(pipes: Pipes, request: dict[str, Any]) -> Any:
     """Load the target and find or take over its convention; None if it is refused, and then the parent knows why."""
     sys.path.extend(p for p in request["path"] if p not in sys.path)
+    # Nothing that torch makes while it is imported is garbage, and to look for some would take a tenth of the time.
+    gc.disable()
     # Before the target: what is measured with is bound to torch's own functions, whatever the target replaces.
     import torch  # noqa: PLC0415 -- slow, and the client's process does without
 
@@ -158,6 +161,8 @@ def _opened(pipes: Pipes, request: dict[str, Any]) -> Any:
     from polyref.subject.probe import probe  # noqa: PLC0415
     from polyref.subject.state import ProcessState, seed, without_frameworks  # noqa: PLC0415
 
+    gc.freeze()
+    gc.enable()
     torch.set_num_threads(1)
     clean = ProcessState()
     log, began = Log(), time.monotonic()

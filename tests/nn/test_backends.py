@@ -50,6 +50,13 @@ def test_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:
         choose("cuda", torch.float32, False)
 
 
+def test_the_choice_is_a_constant_for_the_compiler() -> None:
+    """It is marked as torch marks such a function: by an attribute, which another torch may call otherwise."""
+    marked = torch.compiler.assume_constant_result(lambda: None)
+    assert vars(marked)
+    assert vars(marked).items() <= vars(choose).items()
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_the_backends_agree(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     draw = torch.Generator().manual_seed(3)
