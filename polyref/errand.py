@@ -129,7 +129,7 @@ def _serve(pipes: Pipes) -> None:
     order: Order = _unpacked(first)
     with contextlib.suppress(OSError):  # another machine may lack it, and no target may need it
         os.chdir(order.folder)
-    sys.path.extend(p for p in order.path if p not in sys.path)
+    sys.path[:] = dict.fromkeys((*order.path, *sys.path))
     initializer = pickle.loads(order.initializer)
     if initializer is not None:
         initializer()
