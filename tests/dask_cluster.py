@@ -56,7 +56,10 @@ class DaskCluster:
         with (self._folder / "log.txt").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "dask", *arguments, "--no-dashboard"],
-                **{"stdout": log, "stderr": log, "env": self._environment, "cwd": self._folder},
+                stdout=log,
+                stderr=log,
+                env=self._environment,
+                cwd=self._folder,
             )
 
     def add_worker(self) -> None:

@@ -43,7 +43,7 @@ def job_of(name: str, **changes: Any) -> Job:
         source=None,
         kind="margins",
         format="bfloat16",
-        epsilons=[[1.0], [-1.0]],
+        epsilons=[[1.0]],
         gamma=0.0,
         gradient=True,
         device="cpu",
