@@ -193,7 +193,8 @@ def _result(name: str, remote: Any) -> tuple[Any, BaseException | None]:
         outcome: tuple[Any, BaseException | None] = remote.result()
     except KilledWorker as e:
         count = getattr(e, "allowed_failures", 0) + 1
-        raise WorkerLost(f"{count} workers died, one after the other, that were given {name}") from e
+        who = "the worker" if count == 1 else f"{count} workers, one after the other,"
+        raise WorkerLost(f"{who} died that got {name}") from e
     return outcome
 
 

@@ -22,7 +22,7 @@ from polyref.sweep import run
 from polyref.sweep.checkpoint import Checkpoint
 from polyref.sweep.cluster import Cluster
 from polyref.sweep.hand import Failed, Swept
-from polyref.sweep.job import Job, Range
+from polyref.sweep.job import Job, Range, source_digest
 from polyref.sweep.local import LocalPool
 
 from . import subjects
@@ -149,8 +149,15 @@ def test_a_range_that_the_subject_refuses(cluster: DaskCluster, name: str, reaso
 
 
 def test_a_target_that_cannot_be_loaded_there(cluster: DaskCluster) -> None:
-    with pytest.raises(UsageError, match="has no attribute 'missing'|missing"):
+    with pytest.raises(UsageError, match="missing"):
         swept_there(msgspec.structs.replace(job_of("textbook"), target="sweep.subjects:missing"), cluster)
+
+
+def test_a_target_that_is_another_one_there(cluster: DaskCluster) -> None:
+    with pytest.raises(UsageError, match=r"subjects\.py is not what it was when the sweep began: sweep it anew"):
+        swept_there(job_of("textbook", source="0123456789abcdef"), cluster)
+    job = job_of("textbook", source=source_digest(subjects.__file__), stop=0x4102)
+    assert len(swept_there(job, cluster)[0]) == 1
 
 
 def test_a_range_that_costs_every_worker_its_life_is_named(fragile: DaskCluster) -> None:
@@ -165,7 +172,7 @@ def test_a_range_that_costs_every_worker_its_life_is_named(fragile: DaskCluster)
             fragile.add_worker()
     executor.close()
     (wrong,) = [r for r in job.ranges if r.start <= SPOT < r.stop]
-    assert found.pop(wrong) == Failed("1 workers died, one after the other, that were given places 0x4122 to 0x4124")
+    assert found.pop(wrong) == Failed("the worker died that got places 0x4122 to 0x4124")
     assert all(isinstance(s, Swept) for s in found.values())
     assert children
     until(lambda: not any(map(runs, children)))
