@@ -84,13 +84,6 @@ class DaskCluster:
         with self.client() as client:
             return dict(client.run(os.getpid))
 
-    def busy(self) -> list[subprocess.Popen[bytes]]:
-        """The workers that were given tasks that are not done."""
-        known = self.known()
-        with self.client() as client:
-            pids = {known[address] for address, tasks in client.processing().items() if tasks}
-        return [w for w in self.workers if w.pid in pids]
-
     def kill(self, worker: subprocess.Popen[bytes]) -> list[int]:
         """End a worker at once; the child processes that it had."""
         children = children_of(worker.pid)

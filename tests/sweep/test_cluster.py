@@ -104,7 +104,7 @@ def test_a_worker_is_killed_in_the_middle(cluster: DaskCluster) -> None:
     for r, outcome in executor.results(job.ranges):
         found.append((r, outcome))
         if len(found) == 4:
-            children = cluster.kill(cluster.busy()[0])
+            children = cluster.kill(cluster.workers[0])
     executor.close()
     assert Counter(r for r, _ in found) == Counter(job.ranges)
     swept = {r: s for r, s in found if isinstance(s, Swept)}
