@@ -147,6 +147,7 @@ def selftest(
     seed: Whole = 0,
     examples: Whole | None = None,
     jobs: Whole | None = None,
+    scheduler: str | None = None,
     json: Path | None = None,
     html: Path | None = None,
 ) -> int:
@@ -169,6 +170,8 @@ def selftest(
         How many cases of a law each mutant is tried with at most; 25 by default.
     jobs
         How many processes work; by default one for each processor.
+    scheduler
+        The tcp://HOST:PORT of a Dask scheduler whose workers do it, as many at once as there are.
     json
         Write the document to this file.
     html
@@ -188,6 +191,7 @@ def selftest(
         seed=seed,
         examples=st.EXAMPLES if examples is None else examples,
         jobs=st.Options.jobs if jobs is None else jobs,
+        scheduler=scheduler,
     )
     found = st.selftest(options)
     if json is not None:

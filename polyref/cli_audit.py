@@ -30,6 +30,7 @@ def audit(
     json: OutputFile = None,
     drawn: Drawn | None = None,
     jobs: Whole = 1,
+    scheduler: str | None = None,
     formats: str | None = None,
     profile: Literal["quick", "default", "long"] = "default",
     seed: Whole = 0,
@@ -68,6 +69,8 @@ def audit(
         Write the document to this file.
     jobs
         How many audits run at once.
+    scheduler
+        The tcp://HOST:PORT of a Dask scheduler whose workers audit, as many at once as there are.
     formats
         Formats to look at, separated by commas; by default binary64, binary32, binary16 and bfloat16.
     profile
@@ -127,9 +130,9 @@ def audit(
     many.check_jobs(jobs)
     paths = outputs.asked({"json": json, **_named(drawn)})
     if targets:
-        return many.run((target, *targets), options, jobs=jobs, folders=paths)
+        return many.run((target, *targets), options, jobs=jobs, folders=paths, scheduler=scheduler)
     outputs.check(paths, beside={"the baseline": baseline})
-    found = au.audit(target, options)
+    found = au.audit(target, options) if scheduler is None else many.audit_one(target, options, scheduler=scheduler)
     outputs.write(found, paths)
     if not outputs.on_standard_output(paths):
         terminal.render(found, screen.Screen())

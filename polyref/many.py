@@ -7,12 +7,13 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
 from polyref.auditor import audit, chosen_laws
+from polyref.cluster import Cluster
 from polyref.errors import PolyrefError, UsageError
 from polyref.options import Options
 from polyref.report import document as doc
@@ -48,7 +49,9 @@ def check_jobs(jobs: int) -> None:
         raise UsageError(f"--jobs {jobs} is not allowed: give at least 1")
 
 
-def audit_all(targets: Sequence[str], options: Options, *, jobs: int, title: str) -> list[doc.Document | Failure]:
+def audit_all(
+    targets: Sequence[str], options: Options, *, jobs: int, title: str, scheduler: str | None = None
+) -> list[doc.Document | Failure]:
     """Audit targets, so many at once; one line of progress for all of them.
 
     Args:
@@ -56,15 +59,16 @@ def audit_all(targets: Sequence[str], options: Options, *, jobs: int, title: str
         options: the same for all.
         jobs: how many at once.
         title: of the line of progress.
+        scheduler: the address of a Dask scheduler whose workers audit, as many at once as there are.
 
     Returns:
         What came of each, in the order of the targets.
 
     Raises:
-        UsageError: if ``jobs`` is below 1.
+        UsageError: if ``jobs`` is below 1, or the scheduler does not answer.
     """
     check_jobs(jobs)
-    if jobs == 1:
+    if jobs == 1 and scheduler is None:
         with progress(title, total=len(targets)) as meter:
             found = []
             for target in targets:
@@ -72,16 +76,19 @@ def audit_all(targets: Sequence[str], options: Options, *, jobs: int, title: str
                 found.append(_audited(target, options))
                 meter.step()
             return found
-    # Spawned, so that no audit inherits another's state.
-    context = multiprocessing.get_context("spawn")
-    with (
-        progress(title, total=len(targets)) as meter,
-        ProcessPoolExecutor(min(jobs, len(targets)), mp_context=context) as pool,
-    ):
+    with progress(title, total=len(targets)) as meter, _pool(min(jobs, len(targets)), scheduler) as pool:
         futures = [pool.submit(_audited, target, options) for target in targets]
         for target, future in zip(targets, futures, strict=True):
             future.add_done_callback(lambda _, target=target: meter.step(f"done {target}"))  # type: ignore[misc]
         return [_result(target, future) for target, future in zip(targets, futures, strict=True)]
+
+
+def _pool(jobs: int, scheduler: str | None) -> Executor:
+    """Processes of this machine, or those of a cluster."""
+    if scheduler is not None:
+        return Cluster(scheduler)
+    # Spawned, so that no audit inherits another's state.
+    return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
 
 
 def _audited(target: str, options: Options) -> doc.Document | Failure:
@@ -100,6 +107,8 @@ def _result(target: str, future: Future[doc.Document | Failure]) -> doc.Document
             "with --jobs 1",
             UsageError.exit_code,
         )
+    except PolyrefError as e:  # of the cluster: those of the audit are results
+        return Failure(f"target {target!r} was not audited: {e}", e.exit_code)
 
 
 def names(targets: Sequence[str]) -> list[str]:
@@ -140,7 +149,19 @@ def write(
         html.write_index(entries, pages / "index.html", failures)
 
 
-def run(targets: Sequence[str], options: Options, *, jobs: int, folders: Mapping[str, Path]) -> int:
+def audit_one(target: str, options: Options, *, scheduler: str) -> doc.Document:
+    """Audit one target by a worker of a cluster.
+
+    Raises:
+        PolyrefError: what an audit raises, and for a cluster that cannot be used.
+    """
+    with progress(target, total=1), Cluster(scheduler) as pool:
+        return pool.submit(audit, target, options=options, quiet=True).result()
+
+
+def run(
+    targets: Sequence[str], options: Options, *, jobs: int, folders: Mapping[str, Path], scheduler: str | None = None
+) -> int:
     """Audit targets and print the reports in their order, then one table of all.
 
     A target that comes to nothing costs a line on standard error, and a row in the table and in the index.
@@ -150,18 +171,19 @@ def run(targets: Sequence[str], options: Options, *, jobs: int, folders: Mapping
         options: the same for all.
         jobs: how many at once.
         folders: where to write each output that is wanted, by the output's name; an index goes with the pages.
+        scheduler: as for :func:`audit_all`.
 
     Returns:
         The gravest exit code of all.
 
     Raises:
-        UsageError: if a folder cannot be written, or ``jobs`` is below 1.
+        UsageError: if a folder cannot be written, ``jobs`` is below 1, or the scheduler does not answer.
     """
     check_jobs(jobs)
     chosen_laws(options)
     for folder in folders.values():
         files.make_folder(folder)
-    results = audit_all(targets, options, jobs=jobs, title=f"{len(targets)} audits")
+    results = audit_all(targets, options, jobs=jobs, title=f"{len(targets)} audits", scheduler=scheduler)
     done = [(name, r) for name, r in zip(names(targets), results, strict=True) if not isinstance(r, Failure)]
     failures = [(t, r.message) for t, r in zip(targets, results, strict=True) if isinstance(r, Failure)]
     write(done, folders, failures)

@@ -1,4 +1,4 @@
-"""Who does the work: processes, or this process alone."""
+"""Who does the work: processes, of this machine or of a cluster, or this process alone."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, TypeVar
 
+from polyref.cluster import Cluster
+from polyref.errand import ProcessEnded
 from polyref.errors import PolyrefError
 from polyref.report.progress import Meter
 from polyref.selftest import work
@@ -36,21 +38,29 @@ class Crew:
     Args:
         jobs: how many processes; for 1 there is none but this one.
         meter: the line of progress.
+        scheduler: the address of a Dask scheduler whose workers do it instead.
+
+    Attributes:
+        jobs: how many processes there are.
     """
 
-    def __init__(self, jobs: int, meter: Meter) -> None:
+    def __init__(self, jobs: int, meter: Meter, scheduler: str | None = None) -> None:
         self._meter = meter
-        self._jobs = jobs
+        self._scheduler = scheduler
+        self.jobs = jobs
         self._stack = ExitStack()
         self._executor: Executor = _Here()
 
     def __enter__(self) -> Crew:
-        if self._jobs == 1:
+        if self._scheduler is not None:
+            cluster = Cluster(self._scheduler, initializer=work.begin)
+            self._executor, self.jobs = cluster, cluster.threads
+        elif self.jobs == 1:
             self._stack.enter_context(work.one_thread())
         else:
             # Spawned, so that no process inherits another's state.
             context = multiprocessing.get_context("spawn")
-            self._executor = ProcessPoolExecutor(self._jobs, mp_context=context, initializer=work.begin)
+            self._executor = ProcessPoolExecutor(self.jobs, mp_context=context, initializer=work.begin)
         return self
 
     def __exit__(
@@ -73,13 +83,13 @@ class Crew:
 
         Raises:
             WorkerDied: if a process ended without an answer.
-            PolyrefError: what a piece raised.
+            PolyrefError: what a piece raised, and for a cluster that is gone.
         """
         try:
             for future in wait(futures, return_when=FIRST_EXCEPTION).done:
                 future.result()
             return [future.result() for future in futures]
-        except BrokenProcessPool:
+        except (BrokenProcessPool, ProcessEnded):
             raise WorkerDied(
                 "a process of the self-test ended without an answer: if no other program ended it, a mutant did; find "
                 "out which with --jobs 1 and --mutant"

@@ -38,6 +38,7 @@ class Options:
             audit, if that is more.
         jobs: how many processes work; this one alone for 1.
         patience: seconds that one subject may take with one law in one format.
+        scheduler: the address of a Dask scheduler whose workers do the work, as many at once as there are.
     """
 
     laws: tuple[str, ...] = ()
@@ -47,6 +48,7 @@ class Options:
     examples: int = EXAMPLES
     jobs: int = os.cpu_count() or 1
     patience: float = PATIENCE
+    scheduler: str | None = None
 
 
 def formats_named(names: Sequence[str]) -> tuple[Format, ...]:
@@ -64,7 +66,7 @@ def selftest(options: Options) -> doc.SelfTest:
 
     Raises:
         UsageError: for a law, a mutant or a format that there is not, a number that is not allowed, or laws and mutants
-            of another package that cannot be used.
+            of another package that cannot be used, and for a scheduler that does not answer.
         LawFailed: if a law itself raises.
         WorkerDied: if a process ends without an answer.
     """
@@ -73,7 +75,7 @@ def selftest(options: Options) -> doc.SelfTest:
         if number < 1:
             raise UsageError(f"{name} {number} is not allowed: give at least 1")
     formats = tuple(f for f in AUDITED if not options.formats or f in options.formats)
-    results = _worked(options, formats)
+    results, jobs = _worked(options, formats)
     return doc.SelfTest(
         environment=records.environment(environment()),
         settings=doc.Settings(
@@ -82,7 +84,7 @@ def selftest(options: Options) -> doc.SelfTest:
             formats=[f.name for f in formats],
             complete=results.complete and len(results.mutants) == len(registry.load_mutants()),
             patience=options.patience,
-            jobs=options.jobs,
+            jobs=jobs,
             seconds=round(time.monotonic() - clock, 3),
             started=started.isoformat(timespec="seconds"),
         ),
@@ -95,15 +97,18 @@ def selftest(options: Options) -> doc.SelfTest:
     )
 
 
-def _worked(options: Options, formats: tuple[Format, ...]) -> Results:
-    """All of the work done."""
+def _worked(options: Options, formats: tuple[Format, ...]) -> tuple[Results, int]:
+    """All of the work done, and how many processes did it."""
     laws, mutants = registry.load_laws(), registry.load_mutants()
     # Who asks about one mutant does not ask about everybody who is right.
     variants = [n for n in registry.harmless() if not options.mutants or n == registry.TEXTBOOK]
     chosen = choice.chosen(options.laws, laws, "law")
     names = choice.chosen(options.mutants, mutants, "mutant")
     jobs = min(options.jobs, len(chosen) + len(formats))
-    with progress("self-test", total=len(variants) + len(formats) + len(chosen)) as meter, Crew(jobs, meter) as crew:
+    with (
+        progress("self-test", total=len(variants) + len(formats) + len(chosen)) as meter,
+        Crew(jobs, meter, options.scheduler) as crew,
+    ):
         meter.doing("how the harmless variants are called")
         called = dict(zip(variants, crew.finish(crew.start(work.call, [(n,) for n in variants])), strict=True))
         usable = {n: c for n, c in called.items() if isinstance(c, work.Called)}
@@ -115,7 +120,7 @@ def _worked(options: Options, formats: tuple[Format, ...]) -> Results:
         judged = crew.start(work.judge, [(law, formats, plan) for law in order])
         by_format = dict(zip(formats, crew.finish(measured), strict=True))
         by_law = dict(zip(order, crew.finish(judged), strict=True))
-    return Results(
+    results = Results(
         laws={i: laws[i] for i in chosen},
         mutants={n: mutants[n] for n in names},
         variants=called,
@@ -126,6 +131,7 @@ def _worked(options: Options, formats: tuple[Format, ...]) -> Results:
         },
         judged=tuple(j for law in chosen for j in by_law[law]),
     )
+    return results, options.jobs if options.scheduler is None else crew.jobs
 
 
 def _laws(results: Results) -> list[doc.Law]:

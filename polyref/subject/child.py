@@ -11,13 +11,13 @@ import select
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import IO
 
 import polyref
 from polyref.subject import wire
+from polyref.subject.lasting import lasting
 
 #: The longest wait before looking whether the process still lives: a grandchild may hold its pipes open.
 _SLICE = 0.25
@@ -57,22 +57,22 @@ class Child:
         self._log = log
         requests, self._requests = os.pipe()
         self._replies, replies = os.pipe()
-        # A death signal comes when the *thread* that started the child ends, so only the main one may ask for it.
-        parent = os.getpid() if threading.current_thread() is threading.main_thread() else 0
         command = [
             *(sys.executable, "-P", "-u", "-X", "faulthandler", "-m", module),
             *("--requests", str(requests), "--replies", str(replies)),
-            *("--memory", str(memory_bytes), "--parent", str(parent)),
+            *("--memory", str(memory_bytes), "--parent", str(os.getpid())),
         ]
         try:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=(requests, replies),
-                start_new_session=True,
-                env=_environment(),
+            self._process = lasting(
+                lambda: subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=(requests, replies),
+                    start_new_session=True,
+                    env=_environment(),
+                )
             )
         finally:
             os.close(requests)

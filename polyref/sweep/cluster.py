@@ -1,45 +1,44 @@
-"""Ranges swept by the workers of a Dask cluster; the extra ``cluster`` brings what that needs.
+"""Ranges swept by the workers of a Dask cluster.
 
-A task is one range. The scheduler gives it to another worker when its own dies, and results come back as the JSON of
-their tallies. Each worker keeps a child process for the sweep, so that a subject cannot take the worker down.
+A task is one range, and its result the JSON of its tallies. Each worker keeps a child process for the sweep, so that a
+subject cannot take the worker down.
 """
 
 from __future__ import annotations
 
-import threading
+import queue
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from polyref import cluster
 from polyref.errors import UsageError
+from polyref.subject.load import parse_target
 from polyref.sweep.hand import Failed, Hand, Swept
 from polyref.sweep.job import Job, Range
 from polyref.sweep.local import tried
 
 #: Tasks known to the scheduler at once, a thread of the cluster: enough to keep it busy, few enough to leave quickly.
 _AHEAD = 4
-_PATIENCE = 20
+_LOOK = 0.2
 
 
 def sweep_range(job: bytes, start: int, stop: int, seconds: float, memory_bytes: int) -> bytes:
-    """Run in a worker of the cluster: what became of a range, as JSON."""
-    key = (job, threading.get_ident())
-    with _lock:
-        if key not in _hands:
-            for other in [k for k in _hands if k[0] != job]:
-                _hands.pop(other).close()
-            _hands[key] = Hand(msgspec.json.decode(job, type=Job), seconds=seconds, memory_bytes=memory_bytes)
-        hand = _hands[key]
-    try:
-        outcome = tried(hand, Range(start, stop))
-    except UsageError as e:
-        return msgspec.json.encode({"refused": str(e)})
+    """Run in a worker of the cluster: what became of a range, as JSON.
+
+    Raises:
+        UsageError: if the target cannot be loaded there.
+    """
+
+    def hand() -> Hand:
+        return Hand(msgspec.json.decode(job, type=Job), seconds=seconds, memory_bytes=memory_bytes)
+
+    with cluster.kept((job, seconds, memory_bytes), hand) as mine:
+        outcome = tried(mine, Range(start, stop))
     return msgspec.json.encode({type(outcome).__name__.lower(): outcome})
-
-
-_hands: dict[tuple[bytes, int], Hand] = {}
-_lock = threading.Lock()
 
 
 class Cluster:
@@ -52,19 +51,19 @@ class Cluster:
         memory_bytes: what a child process may use.
 
     Raises:
-        UsageError: if ``distributed`` is not installed, or nobody answers there.
+        UsageError: if ``distributed`` is not installed, nobody answers there, or there are no workers.
     """
 
     def __init__(self, job: Job, address: str, *, seconds: float, memory_bytes: int) -> None:
-        self.address = address
-        self._job = msgspec.json.encode(job)
-        self._digest, self._seconds, self._memory = job.digest, seconds, memory_bytes
-        self._client = connected(address)
+        # The workers were started in other folders.
+        self._job = msgspec.json.encode(msgspec.structs.replace(job, target=_anywhere(job.target)))
+        self._limits = seconds, memory_bytes
+        self._cluster = cluster.Cluster(address)
 
     @property
     def workers(self) -> int:
         """How many threads work for it now."""
-        return sum(self._client.nthreads().values())
+        return self._cluster.threads
 
     def results(self, ranges: Sequence[Range]) -> Iterator[tuple[Range, Swept | Failed]]:
         """Each range and what became of it, in the order in which they are done.
@@ -72,70 +71,51 @@ class Cluster:
         Raises:
             UsageError: if the target cannot be loaded there, or the scheduler is gone.
         """
-        try:
-            yield from self._results(ranges)
-        except (OSError, TimeoutError) as e:  # distributed's CommClosedError is an OSError
-            raise UsageError(f"the scheduler {self.address} is gone ({e}): start it again, and go on") from e
-
-    def _results(self, ranges: Sequence[Range]) -> Iterator[tuple[Range, Swept | Failed]]:
-        from distributed import as_completed  # noqa: PLC0415
-
         left = iter(ranges)
-        pending: Any = as_completed(loop=self._client.loop)  # type: ignore[no-untyped-call]
-        asked: dict[str, Range] = {}
+        done: queue.SimpleQueue[tuple[Range, Future[bytes]]] = queue.SimpleQueue()
 
         def ask() -> None:
             wanted = next(left, None)
             if wanted is not None:
-                future = self._client.submit(
-                    sweep_range,
-                    *(self._job, wanted.start, wanted.stop, self._seconds, self._memory),
-                    key=f"polyref-{self._digest}-{wanted.start:x}-{wanted.stop:x}",
-                    pure=False,
-                )
-                asked[future.key] = wanted
-                pending.add(future)
+                name = f"places {wanted.start:#x} to {wanted.stop:#x}"
+                future = self._cluster.task(name, sweep_range, self._job, wanted.start, wanted.stop, *self._limits)
+                future.add_done_callback(lambda f: done.put((wanted, f)))
 
-        for _ in range(_AHEAD * max(self.workers, 1)):
+        for _ in range(_AHEAD * self.workers):
             ask()
-        for future in pending:
-            yield asked.pop(future.key), _outcome(future)
-            future.release()
+        for _ in ranges:
+            # A wait without an end would not let an interruption through.
+            while True:
+                try:
+                    wanted, future = done.get(timeout=_LOOK)
+                    break
+                except queue.Empty:
+                    continue
+            try:
+                outcome = _outcome(future.result())
+            except cluster.WorkerLost as e:
+                outcome = Failed(str(e))
+            yield wanted, outcome
             ask()
 
     def close(self) -> None:
-        """Leave the cluster; tasks that nobody waits for are forgotten there."""
-        self._client.close(timeout=_PATIENCE)
+        """Leave the cluster; ranges that have not begun are forgotten there."""
+        self._cluster.shutdown(cancel_futures=True)
 
 
-def _outcome(future: Any) -> Swept | Failed:
-    error = future.exception()
-    if error is not None:
-        return Failed(f"its worker died ({type(error).__name__})")
-    found = msgspec.json.decode(future.result())
-    if "refused" in found:
-        raise UsageError(found["refused"])
+def _anywhere(target: str) -> str:
+    """A target that can be found from any folder."""
+    try:
+        found = parse_target(target)
+    except UsageError:  # whoever loads it says so
+        return target
+    return f"{Path(found.module).resolve()}:{found.attribute}" if found.is_file else target
+
+
+def _outcome(result: bytes) -> Swept | Failed:
     kinds: dict[str, Callable[[Any], Swept | Failed]] = {
         "swept": lambda data: msgspec.convert(data, Swept),
         "failed": lambda data: msgspec.convert(data, Failed),
     }
-    ((kind, data),) = found.items()
+    ((kind, data),) = msgspec.json.decode(result).items()
     return kinds[kind](data)
-
-
-def connected(address: str) -> Any:
-    """A client of the scheduler at an address.
-
-    Raises:
-        UsageError: if ``distributed`` is not installed, or nobody answers there.
-    """
-    try:
-        from distributed import Client  # noqa: PLC0415
-    except ImportError:
-        raise UsageError("--scheduler needs the package distributed: pip install 'polyref[cluster]'") from None
-    try:
-        return Client(address, timeout=_PATIENCE, set_as_default=False)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError, TimeoutError) as e:
-        raise UsageError(
-            f"no scheduler answers at {address!r} ({type(e).__name__}): give the tcp://HOST:PORT of one that runs"
-        ) from e

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -66,6 +67,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         """What tells this sweep from every other one; the folders where its target was found do not matter."""
         text = msgspec.json.encode(msgspec.structs.replace(self, path=[]), order="sorted")
         return hashlib.sha256(text).hexdigest()[:16]
+
+
+def source_digest(file: str | None) -> str | None:
+    """What tells the content of a target's file from every other one; None where there is none to read."""
+    try:
+        return None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
+    except OSError:
+        return None
 
 
 class Range(msgspec.Struct, frozen=True, order=True):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import sys
 import time
@@ -29,7 +28,7 @@ from polyref.sweep.batch import check_sweepable
 from polyref.sweep.checkpoint import Checkpoint
 from polyref.sweep.cluster import Cluster
 from polyref.sweep.hand import Failed, Swept
-from polyref.sweep.job import Job, Range
+from polyref.sweep.job import Job, Range, source_digest
 from polyref.sweep.local import Executor, LocalPool, check_workers
 from polyref.sweep.space import Kind, Space, part
 from polyref.sweep.tally import Tally, Worst
@@ -103,7 +102,7 @@ def job_of(wish: Wish) -> tuple[Job, Environment, str]:
         target=wish.target,
         convention=convention.to_json() | {"attempts": []},
         path=[p for p in sys.path if p],
-        source=_digest(file),
+        source=source_digest(file),
         kind=wish.kind,
         format=space.format_name,
         epsilons=[list(e) for e in epsilons],
@@ -122,13 +121,6 @@ def _own_epsilons(name: str, convention: Convention) -> list[tuple[float, ...]]:
     if not convention.can("epsilon"):
         raise UsageError(f"{name} takes no epsilon that could be set: say which one it has with --epsilon")
     return [(1.0,), (-1.0,)]
-
-
-def _digest(file: str | None) -> str | None:
-    try:
-        return None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
-    except OSError:
-        return None
 
 
 def executor_of(

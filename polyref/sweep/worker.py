@@ -20,7 +20,7 @@ from polyref.subject import wire
 from polyref.subject.load import load, parse_target
 from polyref.subject.said import one_line
 from polyref.subject.worker import Pipes, confine
-from polyref.sweep.job import Job, Range
+from polyref.sweep.job import Job, Range, source_digest
 
 
 def serve(pipes: Pipes) -> None:
@@ -35,7 +35,10 @@ def serve(pipes: Pipes) -> None:
     from polyref.sweep.sweeper import Sweeper  # noqa: PLC0415
 
     try:
-        sweeper = Sweeper(job, load(parse_target(job.target)).subject)
+        loaded = load(parse_target(job.target))
+        if job.source not in (None, source_digest(loaded.source.file)):
+            raise UsageError(f"{loaded.source.file} is not what it was when the sweep began: sweep it anew")  # noqa: TRY301
+        sweeper = Sweeper(job, loaded.subject)
     except UsageError as e:
         pipes.send({"event": "refused", "message": str(e)})
         return
