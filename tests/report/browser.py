@@ -34,6 +34,11 @@ def chromium() -> Iterator[Any]:
             browser.close()
 
 
+_LAST_WORD = "the last word"
+_HANDLERS = """[...document.querySelectorAll('*')].flatMap(element => [...element.attributes])
+    .map(attribute => attribute.name).filter(name => name.startsWith('on'))"""
+
+
 @dataclass
 class Tab:
     """One page in the browser, and what it did that no page should do."""
@@ -46,8 +51,12 @@ class Tab:
 
     def assert_quiet(self) -> None:
         """No message in the console, no error, no request but for the page itself, no dialog, no code of a payload."""
-        # Asking the page also brings in what it has said up to now.
         assert self.page.evaluate("globalThis.taken ?? null") is None
+        # The policy forbids them, and says so only when one is to run.
+        assert self.page.evaluate(_HANDLERS) == []
+        # Messages come in order, so with this one all are here that the page gave rise to before.
+        with self.page.expect_console_message(lambda message: message.text == _LAST_WORD):
+            self.page.evaluate("text => new Promise(done => setTimeout(() => done(console.debug(text))))", _LAST_WORD)
         assert (self.told, self.requests, self.dialogs) == ([], [self.url], [])
 
     def until(self, expression: str, argument: Any = None, *, seconds: float = 30.0) -> None:
@@ -85,7 +94,7 @@ def opened(browser: Any, source: str, folder: Path, *, width: int = 1000, **opti
                 route.abort()
 
         context.route("**/*", requested)
-        tab.page.on("console", lambda message: tab.told.append(message.text))
+        tab.page.on("console", lambda message: message.text == _LAST_WORD or tab.told.append(message.text))
         tab.page.on("pageerror", lambda error: tab.told.append(str(error)))
         tab.page.on("dialog", lambda dialog: (tab.dialogs.append(dialog.message), dialog.dismiss()))
         tab.page.goto(tab.url)
