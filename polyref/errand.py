@@ -6,24 +6,21 @@
 
 from __future__ import annotations
 
-import argparse
 import base64
 import contextlib
 import os
 import pickle
 import sys
-import tempfile
 import traceback
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
 from polyref.errors import PolyrefError
-from polyref.subject import wire
-from polyref.subject.child import Child, ChildGone
+from polyref.subject.child import ChildGone
 from polyref.subject.said import one_line
-from polyref.subject.worker import Pipes, confine
+from polyref.subject.service import Pipes, serve_parent
+from polyref.subject.slot import Slot
 
 #: A piece that ended its process gets another one this often.
 _TRIES = 2
@@ -64,9 +61,8 @@ class Errands:
 
     def __init__(self, order: Order) -> None:
         self._opening = _packed(order)
-        self._log = tempfile.TemporaryFile(prefix="polyref-")  # noqa: SIM115 -- closed by the finalizer
-        self._children: list[Child] = []
-        self._finalizer = weakref.finalize(self, _shut, self._children, self._log)
+        # No limit on memory, as in a process of this machine: subjects have theirs.
+        self._slot = Slot(self, module="polyref.errand", memory_bytes=-1)
 
     def run(self, piece: bytes) -> Any:
         """What a function returns.
@@ -80,15 +76,15 @@ class Errands:
         """
         for _ in range(_TRIES):
             try:
-                if not self._children:
-                    # No limit on memory, as in a process of this machine: subjects have theirs.
-                    self._children.append(Child(-1, self._log, module="polyref.errand"))
-                    self._children[0].send(self._opening)
-                self._children[0].send(base64.b64encode(piece) + b"\n")
-                reply = wire.decode(self._children[0].receive(float("inf")))
+                child = self._slot.child
+                if child is None:
+                    child = self._slot.start()
+                    child.send(self._opening)
+                child.send(base64.b64encode(piece) + b"\n")
+                reply = child.message(float("inf"), "raised", "done")
                 break
             except ChildGone as e:
-                _end(self._children)
+                self._slot.drop()
                 reason = e.reason
         else:
             raise ProcessEnded(f"it ended its process ({reason}), and another one")
@@ -98,18 +94,7 @@ class Errands:
 
     def close(self) -> None:
         """End the child."""
-        self._finalizer()
-
-
-def _end(children: list[Child]) -> None:
-    for child in children:
-        child.kill()
-    children.clear()
-
-
-def _shut(children: list[Child], log: IO[bytes]) -> None:
-    _end(children)
-    log.close()
+        self._slot.close()
 
 
 def _packed(value: Any) -> bytes:
@@ -147,25 +132,10 @@ def _answer(piece: bytes) -> dict[str, Any]:
         try:
             error = _packed(e)
             _unpacked(error)
-        except Exception:
+        except Exception:  # whatever a class of exceptions does when it is pickled
             error = _packed(RuntimeError(f"{one_line(e)}\n{traceback.format_exc()}"))
         return {"event": "raised", "error": error.decode()}
 
 
-def main() -> None:
-    """Serve one parent, then end at once."""
-    parser = argparse.ArgumentParser(prog="python -m polyref.errand", description=__doc__)
-    for name in ("requests", "replies", "memory", "parent"):
-        parser.add_argument(f"--{name}", type=int, required=True)
-    arguments = parser.parse_args()
-    confine(arguments.memory, parent=arguments.parent)
-    try:
-        _serve(Pipes(arguments.requests, arguments.replies))
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)
-    os._exit(0)
-
-
 if __name__ == "__main__":
-    main()
+    serve_parent(_serve, "polyref.errand", __doc__)

@@ -13,11 +13,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import polyref
 from polyref.subject import wire
 from polyref.subject.lasting import lasting
+from polyref.subject.said import first_line
 
 #: The longest wait before looking whether the process still lives: a grandchild may hold its pipes open.
 _SLICE = 0.25
@@ -134,6 +135,32 @@ class Child:
                     if len(self._incoming) > _LONGEST_LINE:
                         self.kill()
                         raise ChildGone("pipe closed")
+
+    def message(self, seconds: float, *events: str) -> dict[str, Any]:
+        """The next message from the child.
+
+        Args:
+            seconds: how long the child may take.
+            events: the events that it may tell of; none: any.
+
+        Raises:
+            ChildGone: if there is none, if it is none that a child writes, but a subject that found the pipe, or if
+                polyref failed in the child.
+        """
+        reply: Any = None
+        with contextlib.suppress(ValueError, RecursionError):
+            reply = wire.decode(self.receive(seconds))
+        if not isinstance(reply, dict) or "event" not in reply:
+            self.kill()
+            raise ChildGone("pipe closed")
+        if reply["event"] == "failed":
+            # What polyref stands on was replaced or used up, or polyref has a defect; the log has the traceback.
+            self.kill()
+            raise ChildGone(f"polyref failed in its process, {first_line(str(reply.get('error')))}")
+        if events and reply["event"] not in events:
+            self.kill()
+            raise ChildGone("pipe closed")
+        return reply
 
     def _write(self) -> None:
         try:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import sys
-import tempfile
 import time
-import weakref
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 from polyref.case import Case
 from polyref.errors import UsageError
@@ -26,6 +22,7 @@ from polyref.subject.observation import Observation
 from polyref.subject.overrides import FOUND_OUT, Forms, portable
 from polyref.subject.runner import Death, Exhausted
 from polyref.subject.said import first_line
+from polyref.subject.slot import Slot
 
 #: Cases on their way at once: enough that neither side waits for the other, few enough to encode again after a crash.
 _WINDOW = 16
@@ -89,10 +86,7 @@ class Subject:
             "framework": framework,
             "convention": None,
         }
-        self._log = tempfile.TemporaryFile(prefix="polyref-")  # noqa: SIM115 -- closed by the finalizer
-        _append(self._log)
-        self._children: list[Child] = []
-        self._finalizer = weakref.finalize(self, _shut, self._children, self._log)
+        self._slot = Slot(self, module="polyref.subject.worker", memory_bytes=limits.memory_bytes)
         try:
             self.convention, self.source, self._environment = self._first_start()
         except BaseException:
@@ -173,7 +167,7 @@ class Subject:
         while len(done) < len(cases):
             if self.exhausted is not None:
                 raise Exhausted(self.exhausted, done)
-            if not self._children:
+            if self._slot.child is None:
                 sent = len(done)  # what the last process was given and did not answer
             try:
                 child = self._running()
@@ -187,7 +181,7 @@ class Subject:
                 if wrote:
                     self.writes.add("called")
             except ChildGone as e:
-                self._drop()
+                self._slot.drop()
                 if self._late:
                     continue  # the case was not given its time
                 seen = Observation(killed=e.reason)
@@ -197,7 +191,7 @@ class Subject:
                 self.deaths.append(Death(cases[len(done) - 1], manner, seen.killed, words, self._answered))
             self._answered += 1
             if seen.killed == "memory":
-                self._drop()  # what it holds may be the memory that is missing
+                self._slot.drop()  # what it holds may be the memory that is missing
         return done
 
     @property
@@ -205,7 +199,7 @@ class Subject:
         """Which limit of the whole audit is reached, None as long as cases can be asked."""
         if self._late:
             return f"the time for the audit, {self.limits.total_seconds:g} s, was used up"
-        if not self._children and self.restarts >= self.limits.restarts:
+        if self._slot.child is None and self.restarts >= self.limits.restarts:
             return f"it ended its process {self.restarts + 1} times"
         return None
 
@@ -222,14 +216,15 @@ class Subject:
 
     def log_tail(self, lines: int = 20) -> list[str]:
         """The last lines of what the subject wrote to standard output and error."""
-        size = os.fstat(self._log.fileno()).st_size
+        log = self._slot.log.fileno()
+        size = os.fstat(log).st_size
         start = max(size - (1 << 16), 0)
-        text = os.pread(self._log.fileno(), size - start, start).decode(errors="replace")
+        text = os.pread(log, size - start, start).decode(errors="replace")
         return text.splitlines()[-lines:]
 
     def close(self) -> None:
         """End the child; what it still does is lost."""
-        self._finalizer()
+        self._slot.close()
 
     def __enter__(self) -> Subject:
         return self
@@ -240,18 +235,12 @@ class Subject:
         self.close()
 
     def _start(self) -> Child:
-        if not self._finalizer.alive:
+        if self._slot.closed:
             raise ValueError(f"the subject {self.name} has been closed")
-        child = Child(self.limits.memory_bytes, self._log)
+        child = self._slot.start()
         self._answered = 0
-        self._children.append(child)
         child.send(wire.encode({"open": self._request}))
         return child
-
-    def _drop(self) -> None:
-        for child in self._children:
-            child.kill()
-        self._children.clear()
 
     def _running(self) -> Child:
         """The child, started again if the last one is gone.
@@ -259,12 +248,12 @@ class Subject:
         Raises:
             ChildGone: if it does not come up again.
         """
-        if self._children:
-            return self._children[0]
+        if self._slot.child is not None:
+            return self._slot.child
         self.restarts += 1
         child = self._start()
         limit = self.limits.load_seconds
-        while (reply := _message(child, self._at_most(limit)))["event"] != "opened":
+        while (reply := child.message(self._at_most(limit)))["event"] != "opened":
             if reply["event"] == "refused":
                 raise ChildGone(f"not loaded again: {reply['message']}")
             limit = self.limits.seconds_per_case
@@ -274,12 +263,12 @@ class Subject:
         child = self._start()
         trial: str | None = None
         try:
-            reply = _message(child, self._at_most(self.limits.load_seconds))
+            reply = child.message(self._at_most(self.limits.load_seconds))
             while reply["event"] in ("loaded", "trying"):
                 if reply["event"] == "loaded":
                     self._imported(reply)
                 trial = reply.get("call", "the first call")
-                reply = _message(child, self._at_most(self.limits.seconds_per_case))
+                reply = child.message(self._at_most(self.limits.seconds_per_case))
         except ChildGone as e:
             raise self._died(e.reason, trial) from None
         if reply["event"] == "opened":
@@ -335,42 +324,11 @@ def in_worker() -> bool:
     return spec is not None and spec.name in ("polyref.subject.worker", "polyref.sweep.worker")
 
 
-def _message(child: Child, seconds: float) -> dict[str, Any]:
-    """The next message of a worker.
-
-    Raises:
-        ChildGone: if there is none, or it is none that a worker writes, but a subject that found the pipe.
-    """
-    reply: Any = None
-    with contextlib.suppress(ValueError, RecursionError):
-        reply = wire.decode(child.receive(seconds))
-    if not isinstance(reply, dict) or "event" not in reply:
-        child.kill()
-        raise ChildGone("pipe closed")
-    if reply["event"] == "failed":
-        # What polyref stands on was replaced or used up, or polyref has a defect; the log has the traceback.
-        child.kill()
-        raise ChildGone(f"polyref failed in its process, {first_line(str(reply.get('error')))}")
-    return reply
-
-
 def _observation(child: Child, seconds: float) -> tuple[Observation, bool]:
     """The next observation, and whether the subject wrote to its output meanwhile."""
-    reply = _message(child, seconds)
+    reply = child.message(seconds)
     try:
         return wire.unpack_observation(reply["observation"]), "wrote" in reply
     except (KeyError, TypeError, ValueError, AttributeError):
         child.kill()
         raise ChildGone("pipe closed") from None
-
-
-def _append(log: IO[bytes]) -> None:
-    flags = fcntl.fcntl(log.fileno(), fcntl.F_GETFL)
-    fcntl.fcntl(log.fileno(), fcntl.F_SETFL, flags | os.O_APPEND)
-
-
-def _shut(children: list[Child], log: IO[bytes]) -> None:
-    for child in children:
-        child.kill()
-    children.clear()
-    log.close()

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
-import weakref
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 
@@ -13,6 +10,7 @@ from polyref.errors import UsageError
 from polyref.subject import wire
 from polyref.subject.child import Child, ChildGone
 from polyref.subject.said import first_line
+from polyref.subject.slot import Slot
 from polyref.sweep.job import Job, Range
 
 #: What a child may take to start: to import torch and the target, and to make the tables of radii.
@@ -53,10 +51,8 @@ class Hand:
 
     def __init__(self, job: Job, *, seconds: float, memory_bytes: int) -> None:
         self._opening = wire.encode({"open": msgspec.to_builtins(job)})
-        self._seconds, self._memory = seconds, memory_bytes
-        self._log = tempfile.TemporaryFile(prefix="polyref-")  # noqa: SIM115 -- closed by the finalizer
-        self._children: list[Child] = []
-        self._finalizer = weakref.finalize(self, _shut, self._children, self._log)
+        self._seconds = seconds
+        self._slot = Slot(self, module="polyref.sweep.worker", memory_bytes=memory_bytes)
 
     def sweep(self, wanted: Range) -> Swept | Failed:
         """What became of a range.
@@ -67,9 +63,9 @@ class Hand:
         try:
             child = self._running()
             child.send(wire.encode({"range": msgspec.to_builtins(wanted)}))
-            reply = _message(child, self._seconds)
+            reply = child.message(self._seconds, "swept", "raised")
         except ChildGone as e:
-            self._children.clear()
+            self._slot.drop()
             took = f"took more than {self._seconds:g} s" if e.reason == "timeout" else f"ended its process ({e.reason})"
             return Failed(took)
         if reply["event"] == "raised":
@@ -77,34 +73,16 @@ class Hand:
         return Swept(reply["tallies"], reply["seconds"]["subject"], reply["seconds"]["judge"])
 
     def _running(self) -> Child:
-        if self._children:
-            return self._children[0]
-        child = Child(self._memory, self._log, module="polyref.sweep.worker")
-        self._children.append(child)
+        child = self._slot.child
+        if child is not None:
+            return child
+        child = self._slot.start()
         child.send(self._opening)
-        reply = _message(child, _TO_START)
+        reply = child.message(_TO_START, "opened", "refused")
         if reply["event"] == "refused":
             raise UsageError(reply["message"])
         return child
 
     def close(self) -> None:
         """End the child."""
-        self._finalizer()
-
-
-def _message(child: Child, seconds: float) -> dict[str, Any]:
-    reply: Any = None
-    with contextlib.suppress(ValueError, RecursionError):
-        reply = wire.decode(child.receive(seconds))
-    if not isinstance(reply, dict) or reply.get("event") not in ("opened", "refused", "swept", "raised"):
-        child.kill()
-        error = reply.get("error") if isinstance(reply, dict) else None
-        raise ChildGone("pipe closed" if error is None else first_line(str(error)))
-    return reply
-
-
-def _shut(children: list[Child], log: IO[bytes]) -> None:
-    for child in children:
-        child.kill()
-    children.clear()
-    log.close()
+        self._slot.close()

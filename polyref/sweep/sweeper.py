@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from polyref.subject.convention import Convention
+from polyref.subject.said import one_line
 from polyref.subject.state import ProcessState
 from polyref.sweep.batch import Batched
 from polyref.sweep.hearing import Hearing
@@ -18,6 +19,10 @@ from polyref.sweep.tally import Tally
 
 #: Rows at a time: their intermediate results stay in a core's cache. A device wants to be kept busy instead.
 _ROWS, _ROWS_OF_DEVICE = 1 << 14, 1 << 22
+
+
+class Raised(Exception):
+    """The subject raised an exception, or returned what is no loss; the text says which, in one line."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,8 @@ class Sweeper:
         """The tallies of a range for each spec, by quantity, and where the time went.
 
         Raises:
-            Exception: whatever the subject raises, and :class:`polyref.sweep.batch.Unusable`.
+            Raised: if the subject does, or returns what is no loss.
+            MemoryError: if memory runs out.
         """
         job, rows = self._job, _ROWS if self._job.device == "cpu" else _ROWS_OF_DEVICE
         heard = [Hearing(judge) for _, judge in self._tried]
@@ -63,7 +69,12 @@ class Sweeper:
             exact = logits.double()
             for (subject, _), hearing in zip(self._tried, heard, strict=True):
                 before = time.perf_counter()
-                answers = subject.ask(logits, gradient=job.gradient)
+                try:
+                    answers = subject.ask(logits, gradient=job.gradient)
+                except MemoryError:
+                    raise
+                except BaseException as e:  # no key and no signal of polyref's reaches this process
+                    raise Raised(one_line(e)) from None
                 of_subject += time.perf_counter() - before
                 hearing.add(start, exact, answers.value, answers.gradient)
         results = [h.result() for h in heard]

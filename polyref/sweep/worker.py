@@ -6,11 +6,7 @@ Started by :class:`polyref.sweep.hand.Hand` as ``python -m polyref.sweep.worker`
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import os
 import sys
-import traceback
 from typing import Any
 
 import msgspec
@@ -18,8 +14,7 @@ import msgspec
 from polyref.errors import UsageError
 from polyref.subject import wire
 from polyref.subject.load import load, parse_target
-from polyref.subject.said import one_line
-from polyref.subject.worker import Pipes, confine
+from polyref.subject.service import Pipes, serve_parent
 from polyref.sweep.job import Job, Range, source_digest
 
 
@@ -49,36 +44,14 @@ def serve(pipes: Pipes) -> None:
 
 def _swept(sweeper: Any, wanted: Range) -> dict[str, Any]:
     """The answer to a request for a range."""
+    from polyref.sweep.sweeper import Raised  # noqa: PLC0415 -- as above
+
     try:
         tallies, seconds = sweeper.sweep(wanted)
-    except MemoryError:
-        raise
-    except Exception as e:  # the subject's
-        return {"event": "raised", "error": one_line(e)}
+    except Raised as e:
+        return {"event": "raised", "error": str(e)}
     return {"event": "swept", "tallies": msgspec.to_builtins(tallies), "seconds": msgspec.to_builtins(seconds)}
 
 
-def main() -> None:
-    """Serve one parent, then end at once."""
-    parser = argparse.ArgumentParser(prog="python -m polyref.sweep.worker", description=__doc__)
-    parser.add_argument("--requests", type=int, required=True)
-    parser.add_argument("--replies", type=int, required=True)
-    parser.add_argument("--memory", type=int, required=True)
-    parser.add_argument("--parent", type=int, default=0)
-    arguments = parser.parse_args()
-    confine(arguments.memory, parent=arguments.parent)
-    pipes = Pipes(arguments.requests, arguments.replies)
-    try:
-        serve(pipes)
-    except OSError:
-        os._exit(wire.LOST_PIPE)
-    except BaseException as e:
-        with contextlib.suppress(Exception):
-            traceback.print_exc()
-        pipes.send({"event": "failed", "error": one_line(e)})
-        os._exit(1)
-    os._exit(0)
-
-
 if __name__ == "__main__":
-    main()
+    serve_parent(serve, "polyref.sweep.worker", __doc__)

@@ -1,0 +1,68 @@
+"""A place for one child process at a time, and for what it writes; both end with their owner."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+import weakref
+from typing import IO
+
+from polyref.subject.child import Child
+
+
+class Slot:
+    """The child process of an owner.
+
+    Args:
+        owner: when it is gone, so is the child.
+        module: what children run.
+        memory_bytes: what each may use; -1 for no limit.
+
+    Attributes:
+        log: what the children wrote to standard output and error.
+    """
+
+    def __init__(self, owner: object, *, module: str, memory_bytes: int) -> None:
+        self._module, self._memory = module, memory_bytes
+        self.log = tempfile.TemporaryFile(prefix="polyref-")  # noqa: SIM115 -- closed by the finalizer
+        # Whatever empties the file, what is written next goes to its end.
+        flags = fcntl.fcntl(self.log.fileno(), fcntl.F_GETFL)
+        fcntl.fcntl(self.log.fileno(), fcntl.F_SETFL, flags | os.O_APPEND)
+        self._children: list[Child] = []
+        self._finalizer = weakref.finalize(owner, _shut, self._children, self.log)
+
+    @property
+    def child(self) -> Child | None:
+        """The child, if there is one."""
+        return self._children[0] if self._children else None
+
+    @property
+    def closed(self) -> bool:
+        """Whether no child can be started any more."""
+        return not self._finalizer.alive
+
+    def start(self) -> Child:
+        """Start a child; there must be none."""
+        child = Child(self._memory, self.log, module=self._module)
+        self._children.append(child)
+        return child
+
+    def drop(self) -> None:
+        """End the child, if there is one; the next may be started."""
+        _drop(self._children)
+
+    def close(self) -> None:
+        """End it for good; what it still does is lost."""
+        self._finalizer()
+
+
+def _drop(children: list[Child]) -> None:
+    for child in children:
+        child.kill()
+    children.clear()
+
+
+def _shut(children: list[Child], log: IO[bytes]) -> None:
+    _drop(children)
+    log.close()
