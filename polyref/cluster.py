@@ -34,6 +34,8 @@ _T = TypeVar("_T")
 #: Seconds that a scheduler may take to answer, and a cluster without workers to get one.
 _PATIENCE = 20.0
 _LOOK = 1.0
+#: Seconds between two looks whether a result that is on its way is still wanted.
+_FETCH = 5.0
 #: Seconds that a child process is kept for the next task.
 _IDLE = 300.0
 
@@ -116,12 +118,35 @@ class Cluster(Executor):
     def _done(self, name: str, future: Future[Any], remote: Any) -> None:
         """Hand over what became of a task."""
         try:
-            result = _result(name, remote)
+            result = self._result(name, remote)
         except Exception as e:
             result = None, e if isinstance(e, WorkerLost) else self._failed(name, remote.status, e)
         self._settle(future, *result)
         with contextlib.suppress(Exception):
             remote.release()
+
+    def _result(self, name: str, remote: Any) -> tuple[Any, BaseException | None]:
+        """The result of a task, or what its function raised.
+
+        Raises:
+            WorkerLost: if its workers died.
+            TimeoutError: if the cluster was left meanwhile.
+            Exception: if the cluster could not do it.
+        """
+        from distributed import KilledWorker  # noqa: PLC0415
+
+        while True:
+            try:
+                outcome: tuple[Any, BaseException | None] = remote.result(timeout=_FETCH)
+            except KilledWorker as e:
+                count = getattr(e, "allowed_failures", 0) + 1
+                who = "the worker" if count == 1 else f"{count} workers, one after the other,"
+                raise WorkerLost(f"{who} died that got {name}") from e
+            except TimeoutError:  # a client that is closed answers nobody, who then would wait to the end of days
+                if self._closed.is_set():
+                    raise
+            else:
+                return outcome
 
     def _failed(self, name: str, status: str, error: Exception) -> UsageError:
         """What is said of a task that came to no result of its own."""
@@ -179,24 +204,6 @@ class Cluster(Executor):
             future.set_exception(self._gone("it was left"))
         with contextlib.suppress(Exception):
             self._client.close(timeout=_PATIENCE)
-
-
-def _result(name: str, remote: Any) -> tuple[Any, BaseException | None]:
-    """The result of a task, or what its function raised.
-
-    Raises:
-        WorkerLost: if its workers died.
-        Exception: if the cluster could not do it.
-    """
-    from distributed import KilledWorker  # noqa: PLC0415
-
-    try:
-        outcome: tuple[Any, BaseException | None] = remote.result()
-    except KilledWorker as e:
-        count = getattr(e, "allowed_failures", 0) + 1
-        who = "the worker" if count == 1 else f"{count} workers, one after the other,"
-        raise WorkerLost(f"{who} died that got {name}") from e
-    return outcome
 
 
 def perform(versions: dict[str, str], fn: Callable[..., Any], *args: Any) -> tuple[Any, BaseException | None]:

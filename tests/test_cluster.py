@@ -96,6 +96,26 @@ def test_the_scheduler_is_killed(tmp_path: Path) -> None:
         fragile.close()
 
 
+def test_nobody_waits_for_a_result_when_the_cluster_is_left(cluster: DaskCluster, monkeypatch) -> None:
+    """A client that is closed answers nobody: the thread that waits would keep the process from ending."""
+    monkeypatch.setattr(engine, "_FETCH", 0.01)
+
+    class Unanswered:
+        asked = 0
+
+        def result(self, timeout: float) -> None:
+            assert timeout == 0.01
+            self.asked += 1
+            if self.asked == 3:
+                there.shutdown(cancel_futures=True)
+            raise TimeoutError
+
+    there, remote = Cluster(cluster.address), Unanswered()
+    with pytest.raises(TimeoutError):
+        there._result("a sum", remote)
+    assert remote.asked == 3
+
+
 def test_workers_of_another_version_are_refused() -> None:
     assert engine.perform(engine._versions(), pieces.add, 1) == (2, None)
     _, error = engine.perform(engine._versions() | {"torch": "0.1"}, pieces.add, 1)
