@@ -214,7 +214,7 @@ def build_native(*, force: Flag = False) -> int:
     force
         Build it even if it is there.
     """
-    from polyref.nn._native.build import build, built, library_path  # noqa: PLC0415
+    from polyref.native import build, built, library_path  # noqa: PLC0415
 
     there = built() and not force
     path = library_path() if there else build(force=force)

@@ -25,7 +25,9 @@ import torch
 
 from polyref.errors import PolyrefError
 
-SOURCES = Path(__file__).parent
+_HERE = Path(__file__).parent
+#: The folders of the C++ sources: the losses of polyref.nn, and the first look of sweeps.
+SOURCES = (_HERE / "nn" / "_native", _HERE / "sweep" / "_native")
 
 #: The instruction sets that torch's vectorised types know, with the flags that they need.
 _INSTRUCTIONS = {
@@ -76,17 +78,17 @@ def compile_flags() -> list[str]:
 
 
 @lru_cache(maxsize=8)
-def _digest(sources: Path, flags: tuple[str, ...]) -> str:
+def _digest(sources: tuple[Path, ...], flags: tuple[str, ...]) -> str:
     digest = hashlib.sha256("\0".join(flags).encode())
-    for path in sorted([*sources.glob("*.cpp"), *sources.glob("*.h")]):
+    for path in sorted(p for folder in sources for kind in ("*.cpp", "*.h") for p in folder.glob(kind)):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 
-def library_path(*, sources: Path = SOURCES) -> Path:
+def library_path(*, sources: Sequence[Path] = SOURCES) -> Path:
     """Where the library of these sources is, or will be."""
     parts = (torch.__version__, platform.system(), platform.machine(), capability())
-    name = "-".join(("polyref_native", *parts, _digest(sources, tuple(compile_flags()))))
+    name = "-".join(("polyref_native", *parts, _digest(tuple(sources), tuple(compile_flags()))))
     return cache_directory() / f"{name}.so"
 
 
@@ -111,7 +113,7 @@ def compiler() -> list[str]:
     )
 
 
-def build(*, force: bool = False, verbose: bool = False, sources: Path = SOURCES) -> Path:
+def build(*, force: bool = False, verbose: bool = False, sources: Sequence[Path] = SOURCES) -> Path:
     """Compile the library, if it is not there yet, and return its path; about 20 seconds.
 
     It is made in a directory of its own and moved into place when it is whole, so builds at the same time do not
@@ -120,7 +122,7 @@ def build(*, force: bool = False, verbose: bool = False, sources: Path = SOURCES
     Args:
         force: compile even if it is there.
         verbose: show the commands, on stderr.
-        sources: the directory of the C++ sources.
+        sources: the folders of the C++ sources.
 
     Raises:
         BuildError: if there is no compiler, if the compiler fails, or if the cache directory cannot be written.
@@ -160,12 +162,12 @@ def _look_again() -> None:
         _loaded = _loaded or None
 
 
-def _compile(command: list[str], sources: Path, directory: Path, *, verbose: bool) -> tuple[str, bool]:
+def _compile(command: list[str], sources: Sequence[Path], directory: Path, *, verbose: bool) -> tuple[str, bool]:
     """Compile and link into ``directory``; what the tools said, and whether all went well."""
     from torch.utils.cpp_extension import include_paths  # noqa: PLC0415 - it imports setuptools
 
     includes = [argument for path in include_paths() for argument in ("-isystem", path)]
-    units = sorted(sources.glob("*.cpp"))
+    units = sorted(unit for folder in sources for unit in folder.glob("*.cpp"))
     objects = [directory / f"{unit.stem}.o" for unit in units]
     jobs = [
         [*command, *compile_flags(), *includes, "-c", str(unit), "-o", str(made)]

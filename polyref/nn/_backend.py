@@ -33,7 +33,7 @@ def backends() -> dict[str, str]:
 def unavailable(name: str) -> str:
     """Why a backend cannot be used here, in a line; empty if it can."""
     if name == "native":
-        from polyref.nn._native.build import available  # noqa: PLC0415 - whoever does not ask need not wait
+        from polyref.native import available  # noqa: PLC0415 - whoever does not ask need not wait
 
         return "" if available() else "it is not built: run polyref build-native"
     if name == "triton":

@@ -63,45 +63,52 @@ class Losses:
 
     Args:
         spec: of the softmax link, without smoothing.
+
+    Attributes:
+        gamma: the focal exponent.
+        cancels: whether terms of the value's sum cancel somewhere.
+        unit: the error of a result over the sum of the magnitudes of its terms, at most.
     """
 
     def __init__(self, spec: Spec) -> None:
         response = spec.responses(None, 2).positive[0]
         exact = response.epsilon
-        self._gamma = spec.gamma
+        self.gamma = spec.gamma
         self._epsilon = [float(e) for e in exact]
         self._series = [float(Fraction(1, j) + e) for j, e in enumerate(exact, start=1)]
         self._slope = [float(d) for d in slope_coefficients(response)]
         self._slope_far = [j * e for j, e in enumerate(self._epsilon, start=1)]
-        self._cancels = any(e < 0 for e in exact)
+        self.cancels = any(e < 0 for e in exact)
         self._total = float(sum(exact, Fraction(0)))
         self._order, self._factor, self._from = _leading(exact, rounded=self._total)
         if spec.gamma:
             self._order, self._factor, self._from = 1, 1.0 - sum(self._slope_far), max(self._from, _FAR)
-        self._unit = (48 + 20 * len(exact) + 16 * spec.gamma) * _U
+        self.unit = (48 + 20 * len(exact) + 16 * spec.gamma) * _U
 
-    def of(self, margin: Tensor, rest: Tensor | None, *, slope: bool) -> Exact:
+    @property
+    def coefficients(self) -> tuple[list[float], list[float], list[float], list[float]]:
+        """The eps_j, the 1/j + eps_j, the D_i, and the j eps_j."""
+        return self._epsilon, self._series, self._slope, self._slope_far
+
+    def of(self, margin: Tensor, rest: Tensor, *, slope: bool) -> Exact:
         """Evaluate them.
 
         Args:
             margin: z_o - z_y, rounded to binary64.
-            rest: what the rounding left off; None where it left nothing.
+            rest: what the rounding left off.
             slope: whether the derivatives are wanted too.
         """
         likely = margin <= 0
         t = torch.exp(-margin.abs())
-        if rest is None:
-            log = torch.log1p(t)
-        else:
-            t = t - t * torch.where(likely, -rest, rest)
-            log = torch.log1p(t) + torch.where(likely, 0.0, rest)
+        t = t - t * torch.where(likely, -rest, rest)
+        log = torch.log1p(t) + torch.where(likely, 0.0, rest)
         small, large = t / (1 + t), 1 / (1 + t)
         x = torch.where(likely, small, large)
         nll = margin.clamp(min=0) + log
         p, terms = self._sum(x, nll)
-        focal = x**self._gamma if self._gamma else None
+        focal = x**self.gamma if self.gamma else None
         value, value_terms = (p, terms) if focal is None else (p * focal, terms * focal)
-        value_error = (value_terms * self._unit).add_(_UNDERFLOW)
+        value_error = (value_terms * self.unit).add_(_UNDERFLOW)
         if not slope:
             return Exact(value, value_error, value, value_error)
         pt = torch.where(likely, large, small)
@@ -109,12 +116,10 @@ class Losses:
         g, g_terms = q * x, q_terms * x
         if focal is not None:
             g, g_terms = g * focal, g_terms * focal
-            g, g_terms = g + self._gamma * pt * value, g_terms + self._gamma * pt * value_terms
-        return Exact(value, value_error, g, (g_terms * self._unit).add_(_UNDERFLOW))
+            g, g_terms = g + self.gamma * pt * value, g_terms + self.gamma * pt * value_terms
+        return Exact(value, value_error, g, (g_terms * self.unit).add_(_UNDERFLOW))
 
-    def refined(
-        self, margin: Tensor, rest: Tensor | None, value: Tensor, error: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def refined(self, margin: Tensor, rest: Tensor, value: Tensor, error: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Values, errors, and on which side of them the exact values lie (-1, 1, or 0 where that is not known).
 
         Hopeless predictions by the leading terms, all others as they are.
@@ -122,14 +127,12 @@ class Losses:
         t = torch.exp(-margin.abs())
         main = margin + self._total
         back = main - margin
-        left = (margin - (main - back)) + (self._total - back)
-        if rest is not None:
-            left = left + rest
+        left = (margin - (main - back)) + (self._total - back) + rest
         # The next term is at most half as large as this one, which underflows to a number that has its sign.
         power = t
         for _ in range(self._order - 1):
             power = power * t
-        factor = self._factor - self._gamma * main if self._gamma else torch.full_like(main, self._factor)
+        factor = self._factor - self.gamma * main if self.gamma else torch.full_like(main, self._factor)
         term = factor * power + torch.sign(factor) * _UNDERFLOW
         low, high = left + 0.5 * term, left + 1.5 * term
         most = torch.maximum(low.abs(), high.abs()) * (1 + 2.0**-50)
@@ -145,7 +148,7 @@ class Losses:
             return nll, nll
         poly, magnitude = _powers(self._epsilon, x)
         p, terms = nll + poly, nll + magnitude
-        if not self._cancels:
+        if not self.cancels:
             return p, terms
         n = len(self._epsilon)
         tail = torch.full_like(x, 1 / (n + _TERMS))

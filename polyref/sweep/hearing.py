@@ -1,13 +1,11 @@
 """One range of inputs before a judge: the filter's first look, its second, its third, and the balls for the rest.
 
-The first look is cheap and decides what is rounded correctly or within one ulp. The second has all figures of the
+The first look is cheap and decides what is easy. The second has all figures of the
 filter, with the tables of radii; the third has radii of its own for each margin, and hears many inputs at once.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -17,15 +15,13 @@ from polyref.grades import Grade
 from polyref.regimes import REGIMES
 from polyref.sweep.exact import difference
 from polyref.sweep.filter import GRADES, Bounds, Observed, filtered, graded
+from polyref.sweep.first import Found, first_look
 from polyref.sweep.judge import Judge
-from polyref.sweep.radii import BASE, CELLS, SHIFT
-from polyref.sweep.rounding import look
 from polyref.sweep.special import judge_special
-from polyref.sweep.tally import Tally, Worst, empty, worst
+from polyref.sweep.tally import Tally, empty
 
 #: Inputs that the third look hears at once: enough that the work is that of the numbers, not of the calls.
 _TOGETHER = 1 << 13
-_CORRECT, _FAITHFUL = GRADES.index(Grade.CORRECTLY_ROUNDED), GRADES.index(Grade.FAITHFUL)
 #: Worst cases that the balls look at: more than are kept, as the filter's order is not the balls'.
 _CANDIDATES = 8
 
@@ -45,33 +41,21 @@ class Candidates:
         self.kept: list[_Candidate] = []
         self.most = 0.0
 
+    @property
+    def floor(self) -> float:
+        """The bound that a further candidate has to exceed."""
+        return self.kept[-1].bound if len(self.kept) == _CANDIDATES else -1.0
+
     def add(self, bounds: Tensor, places: Tensor, observed: Tensor) -> None:
-        """Look at the bounds of a part, those below 0 excepted."""
-        if not len(bounds):
-            return
-        most = float(bounds.max())
-        if math.isnan(most):  # as far off as can be
-            bounds = bounds.nan_to_num(nan=torch.inf)
-            most = float(bounds.max())
-        self.most = max(self.most, most)
-        if most < 0 or (len(self.kept) == _CANDIDATES and most <= self.kept[-1].bound):
-            return
+        """Look at the bounds of inputs, none of them NaN."""
         top = bounds.topk(min(_CANDIDATES, len(bounds)))
+        self.most = max(self.most, float(top.values[0]))
+        if float(top.values[0]) <= self.floor:
+            return
         where, rows = places[top.indices].tolist(), observed[top.indices].tolist()
-        for bound, place, row in zip(top.values.tolist(), where, rows, strict=True):
-            if bound >= 0:
-                self.kept.append(_Candidate(bound, place, row))
+        self.kept += map(_Candidate, top.values.tolist(), where, rows)
         self.kept.sort(key=lambda c: (-c.bound, c.place))
         del self.kept[_CANDIDATES:]
-
-
-class _Parts:
-    """One quantity of the parts so far."""
-
-    def __init__(self, quantity: str) -> None:
-        self.quantity = quantity
-        self.tally = empty(len(Grade), len(REGIMES))
-        self.by_ulps, self.by_ratio = Candidates(), Candidates()
 
 
 class _Close(NamedTuple):
@@ -116,41 +100,9 @@ class _Quantity:
 
     def count(self, places: Tensor, regimes: Tensor, grade: int) -> None:
         """Count inputs of one grade, which are in order."""
-        if not len(places):
-            return
-        tally = self.tally
-        row = torch.bincount(regimes, minlength=len(REGIMES)).tolist()
-        tally.counts[grade] = [a + b for a, b in zip(tally.counts[grade], row, strict=True)]
-        first, before = int(places[0]), tally.first[grade]
-        tally.first[grade] = first if before is None else min(before, first)
-        tally.filtered += len(places)
-
-
-@dataclass(frozen=True)
-class _Part:
-    """One part, prepared.
-
-    Attributes:
-        places: of its inputs.
-        margin: z_o - z_y, 0 where a logit is no number.
-        rest: what its rounding left off, None where that is nothing.
-        usual: which inputs are numbers.
-        strange: the indices of the others.
-        cell: of the tables of radii.
-        regime: of Pt.
-    """
-
-    places: Tensor
-    margin: Tensor
-    rest: Tensor | None
-    usual: Tensor
-    strange: Tensor
-    cell: Tensor
-    regime: Tensor
-
-
-#: What a subject returned, the exact number and its error.
-_Seen = tuple[Tensor, Tensor, Tensor]
+        if len(places):
+            self.tally.count(grade, torch.bincount(regimes, minlength=len(REGIMES)).tolist(), int(places[0]))
+            self.tally.filtered += len(places)
 
 
 class Hearing:
@@ -170,74 +122,41 @@ class Hearing:
             value: (N,), what the subject returned, in binary64.
             gradient: (N, 2), or None where there is none.
         """
-        margin, rest = difference(logits)
-        usual = margin.isfinite()
-        strange = (~usual).nonzero().flatten()
-        if len(strange):
-            margin, rest = torch.where(usual, margin, 0.0), torch.where(usual, rest, 0.0)
-        # A margin is a number of the format, and the other logit 0: the difference is exact.
-        left = None if self._judge.space.kind == "margins" else rest
-        exact = self._judge.losses.of(margin, left, slope=gradient is not None)
-        cell = (margin.abs().view(torch.int64) >> SHIFT).sub_(BASE).clamp_(0, CELLS - 1)
-        cell.add_(margin <= 0, alpha=CELLS)
-        places = torch.arange(start, start + len(logits), device=logits.device)
-        part = _Part(places, margin, left, usual, strange, cell, self._regimes(margin, cell))
-        self._look(part, self._value, [(value, exact.value, exact.value_error)])
-        if gradient is not None:
-            self._has_gradient = True
-            pairs: list[_Seen] = [
-                (gradient[:, 0], -exact.slope, exact.slope_error),
-                (gradient[:, 1], exact.slope, exact.slope_error),
-            ]
-            self._look(part, self._gradient, pairs)
-        if len(strange):
-            where = places[strange], logits[strange]
-            judge_special(self._value.tally, *where, value[strange, None])
-            if gradient is not None:
-                judge_special(self._gradient.tally, *where, gradient[strange])
+        self._has_gradient = gradient is not None
+        answers = [(self._value, value[:, None]), *([] if gradient is None else [(self._gradient, gradient)])]
+        floors = [(into.by_ulps.floor, into.by_ratio.floor) for into, _ in answers]
+        strange, found = first_look(self._judge, logits, value, gradient, floors)
+        for (into, observed), seen in zip(answers, found, strict=True):
+            self._take(into, start, seen, observed)
+            if len(seen.open):
+                self._look_again(into, start + seen.open, logits[seen.open], observed[seen.open])
+            if len(strange):
+                judge_special(into.tally, start + strange, logits[strange], observed[strange])
 
-    def _regimes(self, margin: Tensor, cell: Tensor) -> Tensor:
-        """The regime of each input: that of its cell, but for the few cells where one ends."""
-        regime = self._judge.regime_of_cell[cell]
-        open_ones = (regime < 0).nonzero().flatten()
-        if len(open_ones):
-            regime[open_ones] = torch.bucketize(-margin[open_ones], self._judge.regime_ends)
-        return regime
+    def _take(self, into: _Quantity, start: int, seen: Found, observed: Tensor) -> None:
+        """What the first look decided, and what it found that may be among the worst."""
+        for grade, (row, by_regime) in enumerate(zip(seen.first, seen.counts, strict=True)):
+            if row >= 0:
+                into.tally.count(grade, by_regime, start + row)
+                into.tally.filtered += sum(by_regime)
+        if len(seen.high):
+            places, rows = start + seen.high, observed[seen.high]
+            into.by_ulps.add(seen.ulps, places, rows)
+            into.by_ratio.add(seen.ratios, places, rows)
 
-    def _look(self, part: _Part, into: _Quantity, numbers: list[_Seen]) -> None:
-        """The first look at a quantity of a part."""
+    def _look_again(self, into: _Quantity, places: Tensor, logits: Tensor, observed: Tensor) -> None:
+        """The second look, at what the first one left open."""
         judge = self._judge
-        looks = [look(*number, judge.space.format) for number in numbers]
-        inner = [judge.textbook[c].inner[part.cell] for c in into.columns]
-        ulps, ratio = looks[0].ulps_most, looks[0].most / inner[0]
-        correct, decided = looks[0].correct, looks[0].correct | looks[0].faithful
-        for other, radius in zip(looks[1:], inner[1:], strict=True):
-            ulps, ratio = torch.maximum(ulps, other.ulps_most), torch.maximum(ratio, other.most / radius)
-            correct, decided = correct & other.correct, decided & (other.correct | other.faithful)
-        decided = (decided & (ratio <= 1) | correct) & part.usual
-        others = part.usual & ~decided
-        correct = correct & part.usual
-        ulps[part.strange] = ratio[part.strange] = -1.0
-        observed = numbers[0][0][:, None] if len(numbers) == 1 else torch.stack([n[0] for n in numbers], 1)
-        into.by_ulps.add(ulps, part.places, observed)
-        into.by_ratio.add(ratio, part.places, observed)
-        for mask, grade in ((correct, _CORRECT), (decided & ~correct, _FAITHFUL)):
-            which = mask.nonzero().flatten()
-            into.count(part.places[which], part.regime[which], grade)
-        which = others.nonzero().flatten()
-        if not len(which):
-            return
-        margins, close = part.margin[which], []
-        for number in numbers:
-            seen, exact, error = (a[which] for a in number)
-            better = exact, error, torch.zeros_like(error)
-            if into.name == "value":
-                left = None if part.rest is None else part.rest[which]
-                better = judge.losses.refined(margins, left, exact, error)
-            close.append((seen, *better))
-        cells = part.cell[which]
+        margins, rest = difference(logits)
+        exact = judge.losses.of(margins, rest, slope=into is self._gradient)
+        cells = judge.cells(margins)
+        if into is self._value:
+            numbers = [(observed[:, 0], *judge.losses.refined(margins, rest, exact.value, exact.value_error))]
+        else:
+            unknown = torch.zeros_like(exact.slope)
+            numbers = [(observed[:, i], s * exact.slope, exact.slope_error, unknown) for i, s in enumerate((-1, 1))]
         bounds = [judge.bounds(cells, c) for c in into.columns]
-        self._weigh(into, _Close(part.places[which], part.regime[which], margins, close), bounds)
+        self._weigh(into, _Close(places, judge.regimes(margins, cells), margins, numbers), bounds)
         if sum(len(c.places) for c in into.open) >= _TOGETHER:
             self._weigh_open(into)
 
@@ -268,15 +187,10 @@ class Hearing:
         into.open.clear()
 
     def _ask_balls(self, into: _Quantity, place: int, regime: int, observed: list[float]) -> None:
-        tally = into.tally
         ulps, ratio, grade = self._judge.certified(place, into.name, observed)
-        g = GRADES.index(grade)
-        tally.counts[g][regime] += 1
-        tally.by_balls += 1
-        first = tally.first[g]
-        tally.first[g] = place if first is None else min(first, place)
-        tally.ulps = worst([*tally.ulps, Worst(ulps, place, observed)])
-        tally.ratios = worst([*tally.ratios, Worst(ratio, place, observed)])
+        into.tally.count(GRADES.index(grade), [int(r == regime) for r in range(len(REGIMES))], place)
+        into.tally.by_balls += 1
+        into.tally.keep(place, observed, ulps, ratio)
 
     def result(self) -> dict[str, Tally]:
         """The tallies, by quantity, their worst cases certified."""
@@ -288,12 +202,9 @@ class Hearing:
     def _certified(self, into: _Quantity) -> Tally:
         tally = into.tally
         candidates = {c.place: c for c in (*into.by_ulps.kept, *into.by_ratio.kept)}
-        by_ulps, by_ratio = [*tally.ulps], [*tally.ratios]
         for place, c in sorted(candidates.items()):
             ulps, ratio, _ = self._judge.certified(place, into.name, c.observed)
-            by_ulps.append(Worst(ulps, place, c.observed))
-            by_ratio.append(Worst(ratio, place, c.observed))
-        tally.ulps, tally.ratios = worst(by_ulps), worst(by_ratio)
+            tally.keep(place, c.observed, ulps, ratio)
         tally.ulps_at_most = max(into.by_ulps.most, *(w.size for w in tally.ulps), 0.0)
         tally.ratios_at_most = max(into.by_ratio.most, *(w.size for w in tally.ratios), 0.0)
         return tally

@@ -15,7 +15,7 @@ from polyref.regimes import REGIMES
 from polyref.spec import Spec
 from polyref.sweep.exact import Losses
 from polyref.sweep.filter import Bounds
-from polyref.sweep.radii import Radii, edges, radii_at, tables
+from polyref.sweep.radii import BASE, CELLS, SHIFT, Radii, edges, radii_at, tables
 from polyref.sweep.space import Space
 from polyref.sweep.tally import finite
 from polyref.verdict import Truth
@@ -45,7 +45,20 @@ class Judge:
         ends = torch.from_numpy(edges()).to(device)
         # On side 0 the log-odds of the target are minus the magnitude, on side 1 the magnitude itself.
         sides = [torch.bucketize(sign * ends, self.regime_ends) for sign in (-1.0, 1.0)]
-        self.regime_of_cell = torch.cat([torch.where(s[:-1] == s[1:], s[:-1], -1) for s in sides])
+        self._regime_of_cell = torch.cat([torch.where(s[:-1] == s[1:], s[:-1], -1) for s in sides])
+
+    def cells(self, margins: Tensor) -> Tensor:
+        """The cells of margins z_o - z_y, those of side 1 after those of side 0."""
+        cells = (margins.abs().view(torch.int64) >> SHIFT).sub_(BASE).clamp_(0, CELLS - 1)
+        return cells.add_(margins <= 0, alpha=CELLS)
+
+    def regimes(self, margins: Tensor, cells: Tensor) -> Tensor:
+        """The regime of each margin: that of its cell, but for the few cells where one ends."""
+        regimes = self._regime_of_cell[cells]
+        open_ones = (regimes < 0).nonzero().flatten()
+        if len(open_ones):
+            regimes[open_ones] = torch.bucketize(-margins[open_ones], self.regime_ends)
+        return regimes
 
     def bounds(self, cells: Tensor, column: int) -> tuple[Bounds, Bounds]:
         """The bounds of the radii of inputs by their cells: of the textbook and of the cancellation-free model.

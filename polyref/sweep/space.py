@@ -8,6 +8,7 @@ names its input in any language.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -59,21 +60,19 @@ class Space:
 
     def logits(self, start: int, stop: int, device: str = "cpu") -> Tensor:
         """The logits (N, 2) of the places from ``start`` up to, not including, ``stop``, in the format's dtype."""
-        fmt = self.format
-        places = torch.arange(start, stop, dtype=torch.int64, device=device)
         if self.kind == "margins":
-            first = self._decoded(places)
-            return torch.stack((first, torch.zeros_like(first)), 1)
-        return torch.stack((self._decoded(places >> fmt.bits), self._decoded(places & ((1 << fmt.bits) - 1))), 1)
-
-    def _decoded(self, patterns: Tensor) -> Tensor:
-        """The numbers of bit patterns."""
-        fmt = self.format
-        half = 1 << (fmt.bits - 1)
-        signed = torch.where(
-            patterns >= half, patterns - 2 * half, patterns
-        )  # no unsigned dtype has a full set of operations
-        return signed.to(_WHOLE_NUMBERS[fmt.bits]).view(getattr(torch, fmt.torch_name))
+            margins = _decoded(torch.arange(start, stop, dtype=torch.int64, device=device), self.format)
+            return torch.stack((margins, torch.zeros_like(margins)), 1)
+        every, bits = _every_number(self.format_name, device), self.format.bits
+        made = torch.empty((stop - start, 2), dtype=every.dtype, device=device)
+        while start < stop:  # the pairs of one first logit
+            first, second = start >> bits, start & ((1 << bits) - 1)
+            count = min(stop - start, len(every) - second)
+            rows = made[-(stop - start) :][:count]
+            rows[:, 0] = every[first]
+            rows[:, 1] = every[second : second + count]
+            start += count
+        return made
 
     def numbers(self, place: int) -> tuple[float, float]:
         """The two logits at a place."""
@@ -89,6 +88,21 @@ class Space:
     def name(self, place: int) -> str:
         """The place as hexadecimal digits."""
         return f"0x{place:0{self.size.bit_length() // 4}x}"
+
+
+def _decoded(patterns: Tensor, fmt: Format) -> Tensor:
+    """The numbers of bit patterns."""
+    half = 1 << (fmt.bits - 1)
+    # No unsigned dtype has a full set of operations.
+    signed = torch.where(patterns >= half, patterns - 2 * half, patterns)
+    return signed.to(_WHOLE_NUMBERS[fmt.bits]).view(getattr(torch, fmt.torch_name))
+
+
+@lru_cache(maxsize=4)
+def _every_number(name: str, device: str) -> Tensor:
+    """All numbers of a 16-bit format, by their bit patterns."""
+    fmt = named(name)
+    return _decoded(torch.arange(1 << fmt.bits, dtype=torch.int64, device=device), fmt)
 
 
 def part(text: str, space: Space) -> tuple[int, int]:

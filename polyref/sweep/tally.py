@@ -73,6 +73,16 @@ class Tally(msgspec.Struct):
         """How many inputs were judged against the exact result."""
         return self.filtered + self.by_balls
 
+    def count(self, grade: int, by_regime: list[int], first: int) -> None:
+        """Count inputs of one grade, the first of which is at a place."""
+        self.counts[grade] = [a + b for a, b in zip(self.counts[grade], by_regime, strict=True)]
+        self.first[grade] = earlier(self.first[grade], first)
+
+    def keep(self, place: int, observed: list[float], ulps: float, ratio: float) -> None:
+        """Keep an input that was certified, if it is among the worst."""
+        self.ulps = worst([*self.ulps, Worst(ulps, place, observed)])
+        self.ratios = worst([*self.ratios, Worst(ratio, place, observed)])
+
     def merged(self, other: Tally) -> Tally:
         """Both parts as one."""
         special = {
@@ -87,7 +97,7 @@ class Tally(msgspec.Struct):
             ulps_at_most=max(self.ulps_at_most, other.ulps_at_most),
             ratios=worst([*self.ratios, *other.ratios]),
             ratios_at_most=max(self.ratios_at_most, other.ratios_at_most),
-            first=[_earlier(a, b) for a, b in zip(self.first, other.first, strict=True)],
+            first=[earlier(a, b) for a, b in zip(self.first, other.first, strict=True)],
             filtered=self.filtered + other.filtered,
             by_balls=self.by_balls + other.by_balls,
             special=special,
@@ -107,10 +117,11 @@ def worst(found: list[Worst]) -> list[Worst]:
 
 
 def _both(a: Special, b: Special) -> Special:
-    return Special(a.kept + b.kept, a.broken + b.broken, _earlier(a.first, b.first))
+    return Special(a.kept + b.kept, a.broken + b.broken, earlier(a.first, b.first))
 
 
-def _earlier(a: int | None, b: int | None) -> int | None:
+def earlier(a: int | None, b: int | None) -> int | None:
+    """The first of two places, or the only one."""
     return min((p for p in (a, b) if p is not None), default=None)
 
 

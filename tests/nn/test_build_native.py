@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from polyref.errors import PolyrefError
+from polyref.native import BuildError
 from polyref.nn import _native
-from polyref.nn._native.build import BuildError
 
 # The package's attribute of this name is the function.
-building = importlib.import_module("polyref.nn._native.build")
+building = importlib.import_module("polyref.native")
 
 needs_compiler = pytest.mark.skipif(
     not (os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++")), reason="there is no C++ compiler"
@@ -54,20 +54,20 @@ def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_name_carries_torch_the_machine_and_the_sources(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = building.library_path(sources=sources)
+    first = building.library_path(sources=(sources,))
     assert torch.__version__ in first.name
     assert building.capability() in first.name
     (sources / "small.cpp").write_text(SMALL + "// changed\n")
     building._digest.cache_clear()
-    assert building.library_path(sources=sources) != first
+    assert building.library_path(sources=(sources,)) != first
     (sources / "small.cpp").write_text(SMALL)
     building._digest.cache_clear()
-    assert building.library_path(sources=sources) == first
+    assert building.library_path(sources=(sources,)) == first
     (sources / "more.h").write_text("")
     building._digest.cache_clear()
-    assert building.library_path(sources=sources) != first
+    assert building.library_path(sources=(sources,)) != first
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-    other = building.library_path(sources=sources)
+    other = building.library_path(sources=(sources,))
     assert "AVX2" in other.name
     assert "-mavx512f" not in building.compile_flags()
     assert "-mavx2" in building.compile_flags()
@@ -77,14 +77,14 @@ def test_the_name_carries_torch_the_machine_and_the_sources(sources: Path, monke
 
 @needs_compiler
 def test_a_library_is_built_once(cache: Path, sources: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    path = building.build(sources=sources, verbose=True)
-    assert path == building.library_path(sources=sources)
+    path = building.build(sources=(sources,), verbose=True)
+    assert path == building.library_path(sources=(sources,))
     assert path.is_file()
     assert "small.cpp" in capfd.readouterr().err
     stamp = path.stat().st_mtime_ns
-    assert building.build(sources=sources) == path
+    assert building.build(sources=(sources,)) == path
     assert path.stat().st_mtime_ns == stamp
-    building.build(sources=sources, force=True)
+    building.build(sources=(sources,), force=True)
     assert path.stat().st_mtime_ns > stamp
     assert sorted(p.suffix for p in cache.iterdir()) == [".log", ".so"]  # no directory is left behind
 
@@ -93,14 +93,14 @@ def test_a_library_is_built_once(cache: Path, sources: Path, capfd: pytest.Captu
 def test_broken_sources_fail_in_one_line_and_leave_the_log(cache: Path, sources: Path) -> None:
     (sources / "small.cpp").write_text(SMALL + "int broken = nothing_of_this_name;\n")
     with pytest.raises(BuildError, match="nothing_of_this_name") as caught:
-        building.build(sources=sources)
+        building.build(sources=(sources,))
     message = str(caught.value)
     assert "\n" not in message
     assert "eager path goes on working" in message
-    log = building.library_path(sources=sources).with_suffix(".log")
+    log = building.library_path(sources=(sources,)).with_suffix(".log")
     assert str(log) in message
     assert "nothing_of_this_name" in log.read_text()
-    assert not building.library_path(sources=sources).exists()
+    assert not building.library_path(sources=(sources,)).exists()
     assert isinstance(caught.value, PolyrefError)
     assert caught.value.exit_code == 2
 
@@ -108,17 +108,17 @@ def test_broken_sources_fail_in_one_line_and_leave_the_log(cache: Path, sources:
 def test_a_compiler_that_fails_in_silence(cache: Path, sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "false")
     with pytest.raises(BuildError, match=r"left exit status 1; the whole log is .*; the eager path goes on working"):
-        building.build(sources=sources)
+        building.build(sources=(sources,))
 
 
 def test_a_compiler_that_is_not_there(cache: Path, sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "missing-compiler -O1")
     with pytest.raises(BuildError, match=r"CXX is 'missing-compiler', which is not there; install one .* g\+\+"):
-        building.build(sources=sources)
+        building.build(sources=(sources,))
     monkeypatch.delenv("CXX")
     monkeypatch.setenv("PATH", "")
     with pytest.raises(BuildError, match=r"neither c\+\+ nor g\+\+ is there"):
-        building.build(sources=sources)
+        building.build(sources=(sources,))
 
 
 def test_a_cache_that_cannot_be_written(sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +126,7 @@ def test_a_cache_that_cannot_be_written(sources: Path, tmp_path: Path, monkeypat
     monkeypatch.setenv("POLYREF_CACHE", str(tmp_path / "file" / "cache"))
     monkeypatch.setenv("CXX", "false")
     with pytest.raises(BuildError, match="set POLYREF_CACHE to a directory that can be"):
-        building.build(sources=sources)
+        building.build(sources=(sources,))
 
 
 @needs_compiler
@@ -137,7 +137,7 @@ def test_builds_at_the_same_time_do_not_disturb_each_other(cache: Path, sources:
     def run() -> None:
         try:
             for _ in range(2):
-                seen.append(building.build(sources=sources, force=True).read_bytes()[:4])
+                seen.append(building.build(sources=(sources,), force=True).read_bytes()[:4])
         except BaseException as error:
             failures.append(error)
 
@@ -187,7 +187,7 @@ def test_what_was_built_in_the_meantime_is_found() -> None:
     if not _native.built():
         pytest.skip("the native backend is not built")
     done = python(
-        "import sys\nfrom polyref.nn import _native\nbuilding = sys.modules['polyref.nn._native.build']\n"
+        "import sys\nfrom polyref.nn import _native\nbuilding = sys.modules['polyref.native']\n"
         "building._loaded = False\nprint(_native.available())\n_native.build()\nprint(_native.available())",
         building.cache_directory(),
     )

@@ -11,24 +11,11 @@ from polyref.errors import UsageError
 from polyref.report import files
 from polyref.sweep.checkpoint import Checkpoint
 from polyref.sweep.hand import Swept
-from polyref.sweep.job import Job, Range
+from polyref.sweep.job import Range
 
-JOB = Job(
-    target="a.py:b",
-    convention={"text": "b(logits, labels)"},
-    path=["/somewhere"],
-    source=None,
-    kind="margins",
-    format="bfloat16",
-    epsilons=[[1.0]],
-    gamma=0.0,
-    gradient=True,
-    device="cpu",
-    start=0,
-    stop=40,
-    length=10,
-    versions={"polyref": "1"},
-)
+from .jobs import job_of
+
+JOB = job_of("textbook", path=["/somewhere"], start=0, stop=40, length=10)
 SWEPT = Swept([{"value": {"counts": [1, 2]}}], 0.5, 0.25)
 
 

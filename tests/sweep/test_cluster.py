@@ -17,7 +17,6 @@ from dask_cluster import PATIENCE, ROOT, DaskCluster, runs, until
 
 from polyref import cluster as engine
 from polyref.errors import UsageError
-from polyref.subject.probe import probe
 from polyref.sweep import run
 from polyref.sweep.checkpoint import Checkpoint
 from polyref.sweep.cluster import Cluster
@@ -26,6 +25,7 @@ from polyref.sweep.job import Job, Range, source_digest
 from polyref.sweep.local import LocalPool
 
 from . import subjects
+from .jobs import job_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -34,31 +34,15 @@ SPOT = 0x4123
 MEMORY = 4 << 30
 
 
-def job_of(name: str, **changes: Any) -> Job:
+def many_ranges(name: str, **changes: Any) -> Job:
     """Many short ranges of one of the tests' losses."""
-    job = Job(
-        target=f"sweep.subjects:{name}",
-        convention=probe(getattr(subjects, name), name).to_json() | {"attempts": []},
-        path=[str(Path(__file__).parents[1])],
-        source=None,
-        kind="margins",
-        format="bfloat16",
-        epsilons=[[1.0]],
-        gamma=0.0,
-        gradient=True,
-        device="cpu",
-        start=0x4100,
-        stop=0x4140,
-        length=2,
-        versions={},
-    )
-    return msgspec.structs.replace(job, **changes)
+    return job_of(name, **{"stop": 0x4140, "length": 2} | changes)
 
 
 @functools.cache
 def swept_here(name: str) -> tuple[dict[Range, Swept], dict[Range, Failed]]:
     """What processes of this machine find."""
-    job = job_of(name)
+    job = many_ranges(name)
     return run.sweep(job, LocalPool(job, workers=2, seconds=PATIENCE, memory_bytes=MEMORY))
 
 
@@ -89,15 +73,15 @@ def fragile(tmp_path: Path) -> Iterator[DaskCluster]:
 
 
 def test_the_tallies_are_those_of_this_machine(cluster: DaskCluster) -> None:
-    swept, failed = swept_there(job_of("planted"), cluster)
+    swept, failed = swept_there(many_ranges("planted"), cluster)
     assert not failed
-    assert sorted(swept) == job_of("planted").ranges
+    assert sorted(swept) == many_ranges("planted").ranges
     assert tallies(swept) == tallies(swept_here("planted")[0])
     assert tallies(swept) != tallies(swept_here("textbook")[0])
 
 
 def test_a_worker_is_killed_in_the_middle(cluster: DaskCluster) -> None:
-    job = job_of("slow")
+    job = many_ranges("slow")
     executor = Cluster(job, cluster.address, seconds=PATIENCE, memory_bytes=MEMORY)
     children: list[int] = []
     found: list[tuple[Range, Swept | Failed]] = []
@@ -115,7 +99,7 @@ def test_a_worker_is_killed_in_the_middle(cluster: DaskCluster) -> None:
 
 
 def test_the_client_leaves_and_comes_back(cluster: DaskCluster, tmp_path: Path) -> None:
-    job = job_of("slow")
+    job = many_ranges("slow")
     checkpoint = Checkpoint(tmp_path / "kept", job)
     executor = Cluster(job, cluster.address, seconds=PATIENCE, memory_bytes=MEMORY)
     for r, outcome in executor.results(job.ranges):
@@ -140,7 +124,7 @@ def test_the_client_leaves_and_comes_back(cluster: DaskCluster, tmp_path: Path) 
     ],
 )
 def test_a_range_that_the_subject_refuses(cluster: DaskCluster, name: str, reason: str, seconds: float) -> None:
-    job = job_of(name, start=0x4120, stop=0x4128)
+    job = many_ranges(name, start=0x4120, stop=0x4128)
     swept, failed = swept_there(job, cluster, seconds=seconds)
     (wrong,) = [r for r in job.ranges if r.start <= SPOT < r.stop]
     assert failed == {wrong: Failed(reason)}
@@ -150,18 +134,18 @@ def test_a_range_that_the_subject_refuses(cluster: DaskCluster, name: str, reaso
 
 def test_a_target_that_cannot_be_loaded_there(cluster: DaskCluster) -> None:
     with pytest.raises(UsageError, match="missing"):
-        swept_there(msgspec.structs.replace(job_of("textbook"), target="sweep.subjects:missing"), cluster)
+        swept_there(msgspec.structs.replace(many_ranges("textbook"), target="sweep.subjects:missing"), cluster)
 
 
 def test_a_target_that_is_another_one_there(cluster: DaskCluster) -> None:
     with pytest.raises(UsageError, match=r"subjects\.py is not what it was when the sweep began: sweep it anew"):
-        swept_there(job_of("textbook", source="0123456789abcdef"), cluster)
-    job = job_of("textbook", source=source_digest(subjects.__file__), stop=0x4102)
+        swept_there(many_ranges("textbook", source="0123456789abcdef"), cluster)
+    job = many_ranges("textbook", source=source_digest(subjects.__file__), stop=0x4102)
     assert len(swept_there(job, cluster)[0]) == 1
 
 
 def test_a_range_that_costs_every_worker_its_life_is_named(fragile: DaskCluster) -> None:
-    job = job_of("hanging", start=0x4120, stop=0x4128)
+    job = many_ranges("hanging", start=0x4120, stop=0x4128)
     executor = Cluster(job, fragile.address, seconds=1000.0, memory_bytes=MEMORY)
     found, children = {}, []
     for r, outcome in executor.results(sorted(job.ranges, key=lambda r: r.start <= SPOT < r.stop)):
@@ -227,7 +211,7 @@ def test_the_scheduler_is_killed_and_another_one_goes_on(fragile: DaskCluster, t
 
 
 def test_all_workers_are_gone(fragile: DaskCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = job_of("slow")
+    job = many_ranges("slow")
     executor = Cluster(job, fragile.address, seconds=PATIENCE, memory_bytes=MEMORY)
     monkeypatch.setattr(engine, "_PATIENCE", 2.0)
     results = executor.results(job.ranges)
@@ -248,4 +232,4 @@ def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "_PATIENCE", 0.5)
     for address in ("tcp://127.0.0.1:9", "nowhere", "udp://127.0.0.1:1"):
         with pytest.raises(UsageError, match=f"^no scheduler answers at {address!r} .*: give the tcp://HOST:PORT"):
-            Cluster(job_of("textbook"), address, seconds=1.0, memory_bytes=MEMORY)
+            Cluster(many_ranges("textbook"), address, seconds=1.0, memory_bytes=MEMORY)

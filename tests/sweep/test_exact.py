@@ -63,9 +63,8 @@ def test_no_error_is_larger_than_its_bound(kind, name, spec, one_thread):
     chosen = places(space, 80)
     logits = torch.tensor([space.numbers(p) for p in chosen], dtype=torch.float64)
     margin, rest = difference(logits)
-    left = None if kind == "margins" else rest
-    exact = losses.of(margin, left, slope=True)
-    refined, refined_error, lean = losses.refined(margin, left, exact.value, exact.value_error)
+    exact = losses.of(margin, rest, slope=True)
+    refined, refined_error, lean = losses.refined(margin, rest, exact.value, exact.value_error)
     largest = 0.0
     for i, place in enumerate(chosen):
         # Three hundred bits tell exp(-700) from nothing beside a value of 700.
@@ -103,8 +102,9 @@ def test_hopeless_predictions_tell_the_side_of_a_tie(one_thread):
     for spec, side in ((Spec(epsilon=(1.0,)), 1.0), (Spec(epsilon=(-1.0,)), 1.0), (Spec(epsilon=(2.0,)), -1.0)):
         losses = Losses(spec)
         margin = torch.tensor([256.0], dtype=torch.float64)
-        exact = losses.of(margin, None, slope=False)
-        value, error, lean = losses.refined(margin, None, exact.value, exact.value_error)
+        rest = torch.zeros_like(margin)
+        exact = losses.of(margin, rest, slope=False)
+        value, error, lean = losses.refined(margin, rest, exact.value, exact.value_error)
         assert value.item() == 256 + spec.epsilon[0]
         assert error.item() < 1e-100
         assert lean.item() == side

@@ -152,7 +152,7 @@ def test_candidates_keep_the_worst_and_say_how_bad_it_can_be():
     order = sorted(range(1000), key=lambda i: -sizes[i])
     assert [c.place for c in kept.kept] == order[: hearings._CANDIDATES]
     assert kept.most == max(sizes)
-    kept.add(torch.tensor([math.nan]), torch.tensor([5000]), torch.tensor([[math.nan]]))
+    kept.add(torch.tensor([math.inf]), torch.tensor([5000]), torch.tensor([[math.nan]]))
     assert (kept.most, kept.kept[0].place) == (math.inf, 5000)
 
 

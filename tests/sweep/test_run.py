@@ -10,13 +10,11 @@ import sys
 import time
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from polyref.cli import run as command
 from polyref.errors import UsageError
 from polyref.report import sweep as doc
-from polyref.subject.probe import probe
 from polyref.sweep import run
 from polyref.sweep.checkpoint import Checkpoint
 from polyref.sweep.hand import Failed, Hand
@@ -24,33 +22,12 @@ from polyref.sweep.job import Job, Range
 from polyref.sweep.local import LocalPool
 
 from . import subjects
+from .jobs import job_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 #: What a range takes, with the start of its process: a tenth of that is usual.
 PATIENCE = 60.0
-
-
-def job_of(name: str, *, length: int = 64, start: int = 0x4100, stop: int = 0x4180, **changes) -> Job:
-    """A short sweep of one of the tests' losses; no process is asked how it is called."""
-    subject = getattr(subjects, name)
-    job = Job(
-        target=f"sweep.subjects:{name}",
-        convention=probe(subject, name).to_json() | {"attempts": []},
-        path=[str(Path(__file__).parents[1])],
-        source=None,
-        kind="margins",
-        format="bfloat16",
-        epsilons=[[1.0]],
-        gamma=0.0,
-        gradient=True,
-        device="cpu",
-        start=start,
-        stop=stop,
-        length=length,
-        versions={},
-    )
-    return msgspec.structs.replace(job, **changes)
 
 
 def swept(job: Job, checkpoint: Checkpoint | None = None, *, workers: int = 1, seconds: float = PATIENCE):

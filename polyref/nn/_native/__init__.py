@@ -12,13 +12,13 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from polyref.native import BuildError as BuildError
+from polyref.native import available as available
+from polyref.native import build as build
+from polyref.native import built as built
+from polyref.native import library_path as library_path
+from polyref.native import load as load
 from polyref.nn._kernel import REDUCTIONS, Parameters
-from polyref.nn._native.build import BuildError as BuildError
-from polyref.nn._native.build import available as available
-from polyref.nn._native.build import build as build
-from polyref.nn._native.build import built as built
-from polyref.nn._native.build import library_path as library_path
-from polyref.nn._native.build import load as load
 from polyref.nn._response import tables
 
 #: What the operators take for the parameters of a loss, in their order.
