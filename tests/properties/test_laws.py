@@ -14,10 +14,11 @@ from polyref.formats import BINARY16, BINARY32, BINARY64, Format, named
 from polyref.gallery.onehot import Poly1FocalLoss
 from polyref.nn import PolyBCEWithLogitsLoss, PolyCrossEntropyLoss, PolyFocalLoss, backends
 from polyref.nn.functional import poly_binary_cross_entropy_with_logits, poly_cross_entropy
+from polyref.options import Result
 from polyref.property import Context, Property, check
 from polyref.search import search
 from polyref.spec import Reduction, Spec
-from polyref.subject.dialect import WHOLE_LOSS
+from polyref.subject.dialect import WHOLE_LOSS, Dialect
 from polyref.subject.identify import identify
 from polyref.subject.local import LocalSubject
 from polyref.verdict import Verdict, describe
@@ -122,7 +123,7 @@ def test_right_implementations_hold_every_law(subject, seed):
 @pytest.mark.parametrize("subject", [poly_cross_entropy, PolyCrossEntropyLoss, PolyFocalLoss], ids=lambda s: s.__name__)
 def test_our_losses_hold_every_law_on_every_backend(subject, seed, backend, monkeypatch):
     monkeypatch.setenv("POLYREF_NN_BACKEND", backend)
-    holds_every_law(subject, seed)
+    holds_every_law(subject, seed, backend=backend)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -153,11 +154,17 @@ NEED_MORE |= {"ignored-rows-count-for-nothing", "label-out-of-range-is-an-error"
 MAY_REFUSE = {"row-without-a-batch"}
 
 
-def holds_every_law(subject, seed, without=frozenset()):
+@cache
+def judged(subject, seed, backend=None) -> tuple[Dialect, tuple[Result, ...]]:
+    """The dialect of a subject, and every law's verdict on it; polyref.nn answers by the backend that is set."""
     runner = LocalSubject(subject)
     dialect = identify(runner)
+    return dialect, tuple(findings(runner, dialect, Options(profile="quick", seed=seed)))
+
+
+def holds_every_law(subject, seed, without=frozenset(), backend=None):
+    dialect, results = judged(subject, seed, backend)
     assert dialect.known
-    results = list(findings(runner, dialect, Options(profile="quick", seed=seed)))
     asked = {r.law.id for r in results if r.found is not None}
     assert set(LAWS) - without - NEED_MORE <= asked <= set(LAWS) - without
     for r in results:
@@ -167,6 +174,17 @@ def holds_every_law(subject, seed, without=frozenset()):
         assert refused or r.found.verdict is Verdict.HOLDS, (r.law.id, r.format.name, r.found)
         assert r.found.worst_ratio <= 1
         assert r.found.examples >= r.law.examples(11)
+
+
+def test_every_law_is_heard_in_each_format_that_it_asks_for():
+    given = [r for r in judged(textbook, 0)[1] if r.found is not None]
+    asked = {r.law.id for r in given}
+    assert len(asked) > 40
+    wanted = [
+        (law.id, f) for law in ALL if law.id in asked for f in (AUDITED if law.formats == "each" else AUDITED[:1])
+    ]
+    assert [(r.law.id, r.format) for r in given] == wanted
+    assert all(r.found.examples == r.law.examples(PROFILES["quick"][0]) for r in given)
 
 
 #: Right results at the edge of a format once seen outside the tolerance, or that a change could move there.
