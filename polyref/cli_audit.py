@@ -110,7 +110,7 @@ def audit(
     from polyref import gate, many  # noqa: PLC0415
     from polyref.formats import named  # noqa: PLC0415
     from polyref.report import outputs, terminal  # noqa: PLC0415
-    from polyref.subject.limits import check_bounded, limits_of  # noqa: PLC0415
+    from polyref.subject.limits import check_bounded, check_count, limits_of  # noqa: PLC0415
     from polyref.subject.overrides import Forms, parse_overrides  # noqa: PLC0415
 
     check_bounded("--budget", budget)
@@ -127,7 +127,7 @@ def audit(
         framework=framework,
         baseline=gate.read(baseline, update=update_baseline),
     )
-    many.check_jobs(jobs)
+    check_count("--jobs", jobs)
     paths = outputs.asked({"json": json, **_named(drawn)})
     if targets:
         return many.run((target, *targets), options, jobs=jobs, folders=paths, scheduler=scheduler)

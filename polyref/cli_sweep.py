@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 from polyref.cli_types import (
@@ -29,6 +30,8 @@ def sweep(
     format: str,
     margins: Flag = False,
     pairs: Flag = False,
+    sample: Whole = 0,
+    seed: Whole = 0,
     epsilon: Numbers = (),
     gamma: Text = "0",
     range: str | None = None,
@@ -64,6 +67,10 @@ def sweep(
         All margins: 2^16 of a 16-bit format, 2^32 of binary32.
     pairs
         All 2^32 pairs of a 16-bit format.
+    sample
+        With --pairs, this many of them, drawn by chance from all bit patterns; for binary32, which has 2^64.
+    seed
+        The same seed draws the same sample.
     epsilon
         eps_1, or eps_1,...,eps_N; may be given again. 1 and then -1 by default, where it can be set.
     gamma
@@ -109,7 +116,11 @@ def sweep(
     from polyref.report import sweep_terminal as terminal  # noqa: PLC0415
     from polyref.subject.limits import check_bounded, limits_of  # noqa: PLC0415
     from polyref.subject.overrides import Forms, parse_overrides  # noqa: PLC0415
-    from polyref.sweep import run  # noqa: PLC0415
+    from polyref.sweep.kept import checkpoint_of  # noqa: PLC0415
+    from polyref.sweep.run import executor_of  # noqa: PLC0415
+    from polyref.sweep.run import sweep as swept  # noqa: PLC0415
+    from polyref.sweep.summary import document  # noqa: PLC0415
+    from polyref.sweep.wish import Wish, job_of  # noqa: PLC0415
 
     if margins is pairs:
         raise UsageError("give --margins or --pairs, one of them")
@@ -120,11 +131,13 @@ def sweep(
     check_bounded("--timeout", timeout)
     if json is not None:
         files.check_writable(json)
-    began, started = time.monotonic(), run.now()
-    wish = run.Wish(
+    began, started = time.monotonic(), datetime.now(UTC)
+    wish = Wish(
         target=target,
         kind="margins" if margins else "pairs",
         format=format,
+        sample=sample,
+        seed=seed,
         epsilons=tuple(parse_numbers(e, BINARY64, "epsilon") for e in epsilon),
         gamma=parse_number(gamma, BINARY64, "gamma"),
         places=range,
@@ -136,22 +149,21 @@ def sweep(
         framework=framework,
         limits=limits_of(memory=memory, prefix="--"),
     )
-    job, environment, how = run.job_of(wish)
-    kept = run.checkpoint_of(job, checkpoint=checkpoint, resume=resume)
-    before = sum(r.stop - r.start for r in kept.done()) if kept.checkpoint is not None else 0
-    executor, count = run.executor_of(
+    job, environment, how = job_of(wish)
+    kept = checkpoint_of(job, checkpoint=checkpoint, resume=resume)
+    executor, count = executor_of(
         job, workers=workers, scheduler=scheduler, seconds=timeout, memory_bytes=wish.limits.memory_bytes
     )
     with terminal.watch(f"{target} {format}", job.stop - job.start, screen.Screen(file=sys.stderr)) as bar:
         try:
-            found = run.sweep(job, executor, kept.checkpoint, done=lambda r: bar.advance(r.stop - r.start))
+            found = swept(job, executor, kept.checkpoint, done=lambda r: bar.advance(r.stop - r.start))
         except KeyboardInterrupt:
             raise UsageError(kept.left()) from None
-    fresh = sum(r.stop - r.start for r in found[0]) - before
-    document = run.document(job, environment, how, found, run.Run.since(began, started, fresh=fresh, workers=count))
+    seconds = time.monotonic() - began
+    told = document(job, environment, how, found, workers=count, started=started, seconds=seconds)
     if json is not None:
-        doc.write(document, json)
-    kept.finished(complete=not found[1])
+        doc.write(told, json)
+    kept.finished(complete=not found.failed)
     if json is None or not files.is_standard_output(json):
-        terminal.render(document, screen.Screen())
-    return document.exit_code
+        terminal.render(told, screen.Screen())
+    return told.exit_code

@@ -21,6 +21,7 @@ from polyref.report import files, html, outputs, terminal
 from polyref.report.progress import progress
 from polyref.report.screen import Screen
 from polyref.report.words import visible
+from polyref.subject.limits import check_count
 
 #: File systems take no more than 255 bytes, with what comes after it.
 _LONGEST_NAME = 60
@@ -37,16 +38,6 @@ class Failure:
 
     message: str
     exit_code: int
-
-
-def check_jobs(jobs: int) -> None:
-    """Check how many audits are to run at once.
-
-    Raises:
-        UsageError: if that is below 1.
-    """
-    if jobs < 1:
-        raise UsageError(f"--jobs {jobs} is not allowed: give at least 1")
 
 
 def audit_all(
@@ -67,7 +58,7 @@ def audit_all(
     Raises:
         UsageError: if ``jobs`` is below 1, or the scheduler does not answer.
     """
-    check_jobs(jobs)
+    check_count("--jobs", jobs)
     if jobs == 1 and scheduler is None:
         with progress(title, total=len(targets)) as meter:
             found = []
@@ -179,7 +170,7 @@ def run(
     Raises:
         UsageError: if a folder cannot be written, ``jobs`` is below 1, or the scheduler does not answer.
     """
-    check_jobs(jobs)
+    check_count("--jobs", jobs)
     chosen_laws(options)
     for folder in folders.values():
         files.make_folder(folder)

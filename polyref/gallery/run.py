@@ -12,6 +12,7 @@ from polyref.options import Options, Profile
 from polyref.report import files, terminal
 from polyref.report.screen import Screen
 from polyref.subject.frameworks import check_name
+from polyref.subject.limits import check_count
 
 #: (name of the files, target, laws that it is known to break): our own losses first, which break none.
 OURS = (
@@ -46,7 +47,7 @@ def run(out: Path, *, profile: Profile = "default", jobs: int = 2, frameworks: S
     Raises:
         UsageError: if the folder cannot be written, ``jobs`` is below 1, or a framework is not installed.
     """
-    many.check_jobs(jobs)
+    check_count("--jobs", jobs)
     for name in frameworks:
         check_name(name)
     files.make_folder(out)

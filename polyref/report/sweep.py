@@ -103,6 +103,8 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         environment: versions and machine.
         kind: margins or pairs.
         format: the name of the format.
+        sample: how many pairs the sample has that this is a part of; 0 where all there are were asked for.
+        seed: of the sample.
         start: the first place.
         stop: the place after the last one.
         inputs: how many were asked for.
@@ -123,6 +125,8 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     environment: Environment
     kind: Literal["margins", "pairs"]
     format: str
+    sample: Count
+    seed: Count
     start: str
     stop: str
     inputs: Count
@@ -153,7 +157,7 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 def dumps(document: Sweep) -> bytes:
     """The document as JSON, the same bytes for an equal document."""
-    return msgspec.json.format(msgspec.json.encode(structs.plain(document)), indent=1) + b"\n"
+    return structs.text(document)
 
 
 def loads(data: bytes, *, name: str = "the document") -> Sweep:

@@ -30,7 +30,7 @@ def render(d: Sweep, console: Console) -> None:
         ("Called", wrapped(d.call)),
         (
             "Inputs",
-            wrapped(f"{d.judged:,} {d.kind} of {d.format}, {d.start} up to {d.stop}; the target is the first class"),
+            wrapped(f"{d.judged:,} {d.kind} of {d.format}, {_which(d)}; the target is the first class"),
         ),
     ]
     facts += [("Not judged", wrapped(f"{f.start} up to {f.stop}: it {f.reason}")) for f in d.failures]
@@ -44,6 +44,11 @@ def render(d: Sweep, console: Console) -> None:
             put(console, indented(grid(list(_worst(swept)), label=_LABEL)), width)
     console.print()
     put(console, Text(_cost(d), "dim"), width)
+
+
+def _which(d: Sweep) -> str:
+    part = f"{d.start} up to {d.stop}"
+    return f"{part} of the sample of seed {d.seed}" if d.sample else part
 
 
 def _headline(d: Sweep) -> str:
@@ -104,6 +109,8 @@ def _place(case: Case) -> str:
 
 
 def _cost(d: Sweep) -> str:
+    if not d.judged:
+        return f"{number(d.seconds)} s"
     if not d.rate:
         return f"All of it from a checkpoint; {number(d.seconds)} s"
     share = f"; the subject took {number(d.subject_seconds)} s of work, judging it {number(d.judge_seconds)} s"

@@ -54,6 +54,16 @@ def check_bounded(name: str, value: float | None) -> None:
         raise UsageError(f"{name} {value:g} is not allowed: give a number above 0, and below {_ENDLESS}")
 
 
+def check_count(name: str, count: int) -> None:
+    """Check how many processes are to work at once, under the name that it was given by.
+
+    Raises:
+        UsageError: if that is below 1.
+    """
+    if count < 1:
+        raise UsageError(f"{name} {count} is not allowed: give at least 1")
+
+
 def limits_of(
     *, timeout: float | None = None, memory: float | None = None, restarts: int | None = None, prefix: str = ""
 ) -> Limits:

@@ -22,6 +22,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         source: the digest of the target's file, where it is one.
         kind: margins or pairs.
         format: the name of the format.
+        sample: how many pairs are drawn; 0 for all there are.
+        seed: of the sample.
         epsilons: the eps_1, ..., eps_N of each spec.
         gamma: the focal exponent of all of them.
         gradient: whether gradients are judged.
@@ -38,6 +40,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     source: str | None
     kind: Kind
     format: str
+    sample: int = 0
+    seed: int = 0
     epsilons: list[list[float]]
     gamma: float
     gradient: bool
@@ -50,7 +54,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def space(self) -> Space:
         """The inputs."""
-        return Space(self.kind, self.format)
+        return Space(self.kind, self.format, self.sample, self.seed)
 
     @property
     def specs(self) -> list[Spec]:

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from polyref.errors import UsageError
 from polyref.sweep.hand import Failed, Hand, Swept
 from polyref.sweep.job import Job, Range
 
@@ -102,13 +101,3 @@ def tried(hand: Hand, wanted: Range) -> Swept | Failed:
         if isinstance(outcome, Swept) or outcome.reason.startswith("raised "):
             break
     return outcome
-
-
-def check_workers(workers: int) -> None:
-    """Check how many processes are to work.
-
-    Raises:
-        UsageError: if that is below 1.
-    """
-    if workers < 1:
-        raise UsageError(f"--workers {workers} is not allowed: give at least 1")

@@ -17,12 +17,12 @@ from dask_cluster import PATIENCE, ROOT, DaskCluster, runs, until
 
 from polyref import cluster as engine
 from polyref.errors import UsageError
-from polyref.sweep import run
 from polyref.sweep.checkpoint import Checkpoint
 from polyref.sweep.cluster import Cluster
 from polyref.sweep.hand import Failed, Swept
 from polyref.sweep.job import Job, Range, source_digest
 from polyref.sweep.local import LocalPool
+from polyref.sweep.run import sweep
 
 from . import subjects
 from .jobs import job_of
@@ -43,11 +43,13 @@ def many_ranges(name: str, **changes: Any) -> Job:
 def swept_here(name: str) -> tuple[dict[Range, Swept], dict[Range, Failed]]:
     """What processes of this machine find."""
     job = many_ranges(name)
-    return run.sweep(job, LocalPool(job, workers=2, seconds=PATIENCE, memory_bytes=MEMORY))
+    found = sweep(job, LocalPool(job, workers=2, seconds=PATIENCE, memory_bytes=MEMORY))
+    return found.swept, found.failed
 
 
 def swept_there(job: Job, cluster: DaskCluster, checkpoint: Checkpoint | None = None, seconds: float = PATIENCE):
-    return run.sweep(job, Cluster(job, cluster.address, seconds=seconds, memory_bytes=MEMORY), checkpoint)
+    found = sweep(job, Cluster(job, cluster.address, seconds=seconds, memory_bytes=MEMORY), checkpoint)
+    return found.swept, found.failed
 
 
 def tallies(swept: dict[Range, Swept]) -> dict[Range, Any]:

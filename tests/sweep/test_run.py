@@ -15,11 +15,15 @@ import pytest
 from polyref.cli import run as command
 from polyref.errors import UsageError
 from polyref.report import sweep as doc
-from polyref.sweep import run
 from polyref.sweep.checkpoint import Checkpoint
 from polyref.sweep.hand import Failed, Hand
 from polyref.sweep.job import Job, Range
+from polyref.sweep.kept import checkpoint_of
 from polyref.sweep.local import LocalPool
+from polyref.sweep.run import sweep
+from polyref.sweep.space import Space
+from polyref.sweep.wish import Wish
+from polyref.sweep.wish import job_of as wished
 
 from . import subjects
 from .jobs import job_of
@@ -32,7 +36,8 @@ PATIENCE = 60.0
 
 def swept(job: Job, checkpoint: Checkpoint | None = None, *, workers: int = 1, seconds: float = PATIENCE):
     pool = LocalPool(job, workers=workers, seconds=seconds, memory_bytes=4 << 30)
-    return run.sweep(job, pool, checkpoint)
+    found = sweep(job, pool, checkpoint)
+    return found.swept, found.failed
 
 
 def tallies(found):
@@ -85,7 +90,7 @@ def test_a_sweep_that_is_resumed_ends_as_one_that_was_not_stopped(tmp_path, whol
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run.sweep(job, LocalPool(job, workers=1, seconds=PATIENCE, memory_bytes=4 << 30), kept, done=stop_after_three)
+        sweep(job, LocalPool(job, workers=1, seconds=PATIENCE, memory_bytes=4 << 30), kept, done=stop_after_three)
     assert len(kept.done()) == 3
     found, _ = swept(job, Checkpoint(tmp_path, job))
     assert tallies(found) == whole
@@ -93,10 +98,10 @@ def test_a_sweep_that_is_resumed_ends_as_one_that_was_not_stopped(tmp_path, whol
 
 def test_a_folder_with_a_sweep_in_it_is_not_begun_again(tmp_path):
     job = job_of("textbook")
-    assert run.checkpoint_of(job, checkpoint=tmp_path, resume=None).done() == {}
+    assert checkpoint_of(job, checkpoint=tmp_path, resume=None).checkpoint.done() == {}
     with pytest.raises(UsageError, match=f"holds a sweep already: go on with --resume {tmp_path}"):
-        run.checkpoint_of(job, checkpoint=tmp_path, resume=None)
-    assert run.checkpoint_of(job, checkpoint=None, resume=None).checkpoint is None  # a short one needs none
+        checkpoint_of(job, checkpoint=tmp_path, resume=None)
+    assert checkpoint_of(job, checkpoint=None, resume=None).checkpoint is None  # a short one needs none
 
 
 def test_a_target_that_cannot_be_loaded_is_refused():
@@ -130,7 +135,7 @@ def test_the_command_writes_what_it_shows(tmp_path, monkeypatch, capsys):
         assert found.worst_ulps[0].place in shown
         assert found.ulps_at_most >= found.worst_ulps[0].size
         for case in found.worst_ulps:
-            assert float.fromhex(case.logits[0]) == run.Space("margins", "bfloat16").numbers(int(case.place, 16))[0]
+            assert float.fromhex(case.logits[0]) == Space("margins", "bfloat16").numbers(int(case.place, 16))[0]
     assert "every result is within the textbook tolerance" in shown
     assert not list(tmp_path.glob("polyref-sweep*"))
 
@@ -164,7 +169,7 @@ def test_mistakes_end_in_one_line(options, says, capsys):
 )
 def test_subjects_that_cannot_be_swept_are_told_apart(name, epsilons, says):
     with pytest.raises(UsageError, match=says):
-        run.job_of(run.Wish(f"sweep.subjects:{name}", "margins", "bfloat16", epsilons))
+        wished(Wish(f"sweep.subjects:{name}", "margins", "bfloat16", epsilons))
 
 
 def test_a_killed_command_loses_the_ranges_in_flight_alone(tmp_path):

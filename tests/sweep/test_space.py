@@ -52,3 +52,39 @@ def test_parts():
             UsageError, match=f"range {wrong!r} is no part of the 0x10000 margins of bfloat16: give A:B"
         ):
             part(wrong, space)
+
+
+@pytest.mark.parametrize("name", ["binary32", "bfloat16"])
+def test_a_sample_is_the_same_in_any_parts(name):
+    space = Space("pairs", name, 1000, seed=3)
+    whole = space.logits(0, 1000)
+    assert torch.equal(torch.cat([space.logits(0, 7), space.logits(7, 1000)]), whole) or whole.isnan().any()
+    for place in (0, 1, 999):
+        for seen, want in zip(whole[place].tolist(), space.numbers(place), strict=True):
+            assert seen == want or (math.isnan(seen) and math.isnan(want))
+    bits = space.format.bits
+    patterns = int(space.name(5), 16)
+    assert (space.format.decode(patterns >> bits), space.format.decode(patterns & ((1 << bits) - 1))) == space.numbers(
+        5
+    )
+    assert len({space.name(p) for p in range(1000)}) == 1000
+    assert space.name(5) != Space("pairs", name, 1000, seed=4).name(5)
+    assert space.bound(1000) == "0x3e8"
+    assert part("10:20", space) == (10, 20)
+
+
+def test_the_sample_is_that_of_splitmix64():
+    """The first numbers of the generator's published implementation for the seed 0."""
+    space = Space("pairs", "binary32", 2)
+    assert [space.name(p) for p in range(2)] == ["0xe220a8397b1dcdaf", "0x6e789e6aa1b965f4"]
+
+
+def test_a_sample_that_cannot_be_drawn():
+    with pytest.raises(UsageError, match="choose bfloat16 or binary16, or a --sample of them"):
+        Space("pairs", "binary32")
+    with pytest.raises(UsageError, match="a sample is one of pairs"):
+        Space("margins", "bfloat16", 5)
+    with pytest.raises(UsageError, match="a sample of -1 with the seed 0 cannot be drawn"):
+        Space("pairs", "bfloat16", -1)
+    with pytest.raises(UsageError, match="all pairs of binary64 cannot be swept"):
+        Space("pairs", "binary64", 5)
