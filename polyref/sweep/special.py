@@ -49,4 +49,5 @@ def judge_special(tally: Tally, places: Tensor, logits: Tensor, observed: Tensor
         count = int(mask.sum())
         if count:
             first = int(broken.min()) if len(broken) else None
-            tally.special[law] = Special(count - len(broken), len(broken), first)
+            found = Special(count - len(broken), len(broken), first)
+            tally.special[law] = tally.special.get(law, Special()).merged(found)

@@ -78,4 +78,7 @@ class Sweeper:
                 of_subject += time.perf_counter() - before
                 hearing.add(start, exact, answers.value, answers.gradient)
         results = [h.result() for h in heard]
+        for quantity, tally in ((q, t) for result in results for q, t in result.items()):
+            if tally.counted != wanted.stop - wanted.start:  # every input is counted once, or polyref is wrong
+                raise RuntimeError(f"{tally.counted} of {wanted.stop - wanted.start} were counted for the {quantity}")
         return results, Seconds(of_subject, time.perf_counter() - began - of_subject)

@@ -42,6 +42,10 @@ class Special(msgspec.Struct):
     broken: int = 0
     first: int | None = None
 
+    def merged(self, other: Special) -> Special:
+        """Both parts as one."""
+        return Special(self.kept + other.kept, self.broken + other.broken, earlier(self.first, other.first))
+
 
 class Tally(msgspec.Struct):
     """One quantity, value or gradient, over a part of the inputs.
@@ -73,6 +77,11 @@ class Tally(msgspec.Struct):
         """How many inputs were judged against the exact result."""
         return self.filtered + self.by_balls
 
+    @property
+    def counted(self) -> int:
+        """How many inputs there were, those included that were judged by a law."""
+        return self.judged + sum(s.kept + s.broken for s in self.special.values())
+
     def count(self, grade: int, by_regime: list[int], first: int) -> None:
         """Count inputs of one grade, the first of which is at a place."""
         self.counts[grade] = [a + b for a, b in zip(self.counts[grade], by_regime, strict=True)]
@@ -86,7 +95,7 @@ class Tally(msgspec.Struct):
     def merged(self, other: Tally) -> Tally:
         """Both parts as one."""
         special = {
-            name: _both(self.special.get(name, Special()), other.special.get(name, Special()))
+            name: self.special.get(name, Special()).merged(other.special.get(name, Special()))
             for name in sorted(self.special | other.special)
         }
         return Tally(
@@ -114,10 +123,6 @@ def worst(found: list[Worst]) -> list[Worst]:
     """The worst of them, each input once."""
     kept = {w.place: w for w in sorted(found, key=lambda w: w.rank)}
     return sorted(kept.values(), key=lambda w: w.rank)[:KEPT]
-
-
-def _both(a: Special, b: Special) -> Special:
-    return Special(a.kept + b.kept, a.broken + b.broken, earlier(a.first, b.first))
 
 
 def earlier(a: int | None, b: int | None) -> int | None:

@@ -183,6 +183,19 @@ def test_laws_of_logits_that_are_no_numbers(logits, law, good, bad):
     assert (tally.special[law].kept, tally.special[law].broken, tally.special[law].first) == (1, 1, 41)
 
 
+def test_every_part_counts_for_the_laws(one_thread):
+    """A law that is broken in one part stays so, whatever the next one does."""
+    space = Space("pairs", "bfloat16")
+    hearing = Hearing(Judge(space, SPECS[0]))
+    start = 0x0000_7F80  # (0, inf), and NaN from then on
+    for part, answer in ((start, 1.0), (start + 4, NAN), (start + 8, NAN)):
+        logits = space.logits(part, part + 4).double()
+        hearing.add(part, logits, torch.full((4,), answer, dtype=torch.float64), None)
+    special = hearing.result()["value"].special
+    assert (special[UNDEFINED].kept, special[UNDEFINED].broken, special[UNDEFINED].first) == (8, 3, start + 1)
+    assert (special[UNBOUNDED].kept, special[UNBOUNDED].broken, special[UNBOUNDED].first) == (0, 1, start)
+
+
 def test_errors_are_polyref_s_own():
     with pytest.raises(PolyrefError):
         Space("margins", "nothing")
