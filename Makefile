@@ -32,12 +32,13 @@ baselines: $(READY) ## the baselines of polyref.nn and the gallery, which the te
 LOSS := polyref.nn.functional:poly_cross_entropy
 FORM := polyref.gallery.gather:Poly1CrossEntropyLoss
 SWEEP := $(BIN)/polyref sweep
-sweeps: $(READY) ## every margin of the 16-bit formats, of the fast loss and of a textbook form, and every pair of bfloat16
+sweeps: $(READY) ## every margin of the 16-bit formats and of binary32, and every pair of bfloat16; a quarter of an hour on two cores
 	$(SWEEP) $(LOSS) --format bfloat16 --margins --json reports/sweeps/nn-bfloat16-margins.json
 	$(SWEEP) $(LOSS) --format binary16 --margins --json reports/sweeps/nn-binary16-margins.json
 	$(SWEEP) $(FORM) --format bfloat16 --margins --json reports/sweeps/textbook-bfloat16-margins.json
 	$(SWEEP) $(FORM) --format binary16 --margins --json reports/sweeps/textbook-binary16-margins.json
 	$(SWEEP) $(LOSS) --format bfloat16 --pairs --epsilon 1 --json reports/sweeps/nn-bfloat16-pairs.json
+	$(SWEEP) $(LOSS) --format binary32 --margins --json reports/sweeps/nn-binary32-margins.json
 
 vectors: $(READY) ## the golden vectors of four formats and their JSON schema, made anew under reports/vectors/
 	for format in binary64 binary32 binary16 bfloat16; do \

@@ -59,7 +59,8 @@ def look(observed: Tensor, exact: Tensor, error: Tensor, fmt: Format) -> Look:
     sure = (scaled - whole).abs_().add_(error * per_ulp) < 0.5
     most = (seen - kept).abs_().mul_(1 + 2.0**-52).add_(error)
     same, ulps_most = seen == whole.div_(per_ulp), most * per_ulp
-    return Look(sure & same, sure & ~same & (ulps_most < 1), most, ulps_most)
+    faithful = sure & ~same & (ulps_most < 1) & observed.isfinite()  # an infinity is not a matter of distance
+    return Look(sure & same, faithful, most, ulps_most)
 
 
 def offsets(observed: Tensor, exact: Tensor, error: Tensor, lean: Tensor, fmt: Format) -> Offsets:

@@ -19,8 +19,8 @@ from polyref.sweep.batch import check_sweepable
 from polyref.sweep.job import Job, source_digest
 from polyref.sweep.space import Kind, Space, part
 
-#: Places of a range: some seconds of work, so that little is lost and little is written.
-_LENGTH, _SHORT = 1 << 22, 1 << 14
+#: Places of a range: a second of work or some, so that little is lost and little is written.
+_LENGTH, _SHORT = 1 << 23, 1 << 14
 
 
 @dataclass(frozen=True)

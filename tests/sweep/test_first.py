@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from polyref import native
+from polyref.grades import Grade
 from polyref.spec import Spec
 from polyref.sweep import first
 from polyref.sweep.hearing import Hearing
@@ -17,6 +18,13 @@ from polyref.sweep.space import Space
 from . import subjects
 
 needs_native = pytest.mark.skipif(not native.built(), reason="the native library is not built")
+
+
+@pytest.fixture(autouse=True)
+def loaded():
+    """The operator is there where it can be."""
+    native.available()
+
 
 PARTS = [("pairs", "bfloat16", 0x3F80_BF00), ("pairs", "binary16", 0x4100_7B80), ("margins", "binary32", 0x4047_0000)]
 SPECS = [Spec(epsilon=(1.0,)), Spec(epsilon=(-1.0,)), Spec(epsilon=(0.5, -0.5, 2.0), gamma=0.5)]
@@ -44,7 +52,6 @@ def answers(space: Space, spec: Spec, start: int, count: int = 3000) -> tuple[to
 @pytest.mark.parametrize("spec", SPECS, ids=lambda s: f"{s.epsilon}-{s.gamma}")
 @pytest.mark.parametrize(("kind", "name", "start"), PARTS, ids=lambda v: v if isinstance(v, str) else hex(v))
 def test_native_code_and_torch_decide_alike(kind, name, start, spec, one_thread):
-    assert native.available()
     space = Space(kind, name)
     judge = Judge(space, spec)
     logits, value, slopes = answers(space, spec, start)
@@ -79,6 +86,20 @@ def test_the_tallies_are_the_same_whichever_looks_first(kind, name, start, one_t
         assert (ours.counts, ours.first) == (theirs.counts, theirs.first)
         assert repr((ours.ulps, ours.ratios)) == repr((theirs.ulps, theirs.ratios))  # as text: NaN is not NaN
         assert (ours.judged, ours.special) == (theirs.judged, theirs.special)
+
+
+@pytest.mark.parametrize("which", [pytest.param("native", marks=needs_native), "torch"])
+def test_an_infinity_in_the_place_of_a_number_is_no_small_error(which, one_thread, monkeypatch):
+    """65505 rounds to 65504, the largest number of binary16, and infinity counts as 65536: 31/32 of an ulp off."""
+    monkeypatch.setattr(first, "implementation", lambda _: which)
+    space = Space("margins", "binary16")
+    place = space.format.encode(-65504.0)
+    hearing = Hearing(Judge(space, SPECS[0]))
+    answer = torch.tensor([math.inf], dtype=torch.float64)
+    hearing.add(place, space.logits(place, place + 1).double(), answer, None)
+    found = hearing.result()["value"]
+    assert Judge(space, SPECS[0]).certified(place, "value", [math.inf])[2] is Grade.BROKEN
+    assert [sum(c) for c in found.counts] == [0, 0, 0, 0, 0, 1]
 
 
 @needs_native

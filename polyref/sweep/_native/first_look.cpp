@@ -224,7 +224,9 @@ void compare(
     const int64_t cell = block.cell[i];
     const double ratio = most / radii.textbook[cell];
     const bool same = got == whole / per_ulp;
-    int64_t certain = (sure | (least_ulps > 0.5)) ? kKnown : 0;
+    // An infinity in the place of a number is not a matter of distance.
+    const bool finite = std::abs(observed[i * stride]) < kInfinity;
+    int64_t certain = (finite & (sure | (least_ulps > 0.5))) ? kKnown : 0;
     certain |= (sure & same) ? kCorrect : 0;
     certain |= ulps < 1 ? kBelowOne : 0;
     certain |= most <= radii.free_least[cell] ? kSharp : 0;
