@@ -56,7 +56,7 @@ class Space:
     def __post_init__(self) -> None:
         fmt = self.format
         if self.sample and self.kind != "pairs":
-            raise UsageError("a sample is one of pairs: all margins can be swept")
+            raise UsageError(f"--sample {self.sample} is for --pairs: all margins can be swept, so leave it out")
         if self.sample < 0 or not 0 <= self.seed < 1 << _WORD:
             raise UsageError(f"a sample of {self.sample} with the seed {self.seed} cannot be drawn: give whole numbers")
         widest = _WIDEST_PAIRS if self.kind == "pairs" and not self.sample else _WIDEST

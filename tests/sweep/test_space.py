@@ -82,7 +82,7 @@ def test_the_sample_is_that_of_splitmix64():
 def test_a_sample_that_cannot_be_drawn():
     with pytest.raises(UsageError, match="choose bfloat16 or binary16, or a --sample of them"):
         Space("pairs", "binary32")
-    with pytest.raises(UsageError, match="a sample is one of pairs"):
+    with pytest.raises(UsageError, match="--sample 5 is for --pairs: all margins can be swept"):
         Space("margins", "bfloat16", 5)
     with pytest.raises(UsageError, match="a sample of -1 with the seed 0 cannot be drawn"):
         Space("pairs", "bfloat16", -1)
