@@ -29,7 +29,7 @@ from polyref.auditor import (
 from polyref.case import Case
 from polyref.errors import UsageError
 from polyref.formats import BFLOAT16, BINARY16, BINARY32, BINARY64
-from polyref.gallery import ENTRIES, entry
+from polyref.gallery import entry
 from polyref.property import Context, check
 from polyref.report import document as doc
 from polyref.reproduce import reproduce
@@ -46,8 +46,6 @@ from polyref_properties import ALL
 from polyref_properties.mutants import textbook
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-IDS = [e.id for e in ENTRIES if e.framework == "torch" and e.id != "returns-nothing"]
 
 
 def gallery(name: str):
@@ -74,8 +72,9 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PROFILES, "quick", (5, 5))
 
 
-@pytest.mark.parametrize("name", IDS)
-def test_the_gallery_breaks_what_is_on_record(name):
+@pytest.mark.parametrize("name", ["onehot-cross-entropy", "gather-rescaled"])
+def test_the_gallery_breaks_what_is_on_record_in_all_formats(name):
+    """These have defects that binary32, in which all entries are held against their baselines, does not show."""
     assert broken(gallery(name), profile="quick") == {d.property_id for d in entry(name).defects}
 
 
@@ -94,7 +93,7 @@ def fixed(epsilon):
     return loss
 
 
-@pytest.mark.parametrize("epsilon", [0.5, 1 / 3, -1.0, -2.0])
+@pytest.mark.parametrize("epsilon", [1 / 3, -2.0])
 def test_a_fixed_epsilon_breaks_no_law(epsilon):
     given = results(fixed(epsilon), profile="quick")
     assert violated(given) == set()
@@ -168,9 +167,9 @@ def test_the_same_seed_finds_the_same():
         given = results(gallery("gather-rescaled"), profile="quick", seed=seed, formats=(BINARY32,), laws=laws)
         return {r.law.id: r.found for r in given}
 
-    once = found(5)
-    assert found(5) == once
     some = ("value-matches-the-reference", "shift-invariance")
+    once = found(5, laws=some)
+    assert found(5, laws=some) == once
     other = found(6, laws=some)
     assert all(other[law] != once[law] for law in some)
 

@@ -81,7 +81,8 @@ def test_a_worker_is_killed(cluster: DaskCluster) -> None:
     cluster.add_worker()
 
 
-def test_the_scheduler_is_killed(tmp_path: Path) -> None:
+def test_the_scheduler_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_PATIENCE", 2.0)
     fragile = DaskCluster(tmp_path, workers=1, allowed_failures=0)
     try:
         with Cluster(fragile.address) as there:

@@ -100,7 +100,8 @@ def test_accuracy_from_certainly_wrong_to_certainly_right(triton: Any, tiling: T
     for classes in (2, 10):
         z = rows(classes, 31 if tiling is WHOLE else 16, dtype, seed=classes)
         y = torch.zeros(len(z), dtype=torch.int64)
-        for epsilon, gamma in itertools.product([(), (-1.0,), (-0.5,), (1.0,), (2.0,)], [0.0, 0.5, 2.0]):
+        epsilons = [(), (-1.0,), (-0.5,), (1.0,), (2.0,)] if tiling is WHOLE else [(-1.0,), (1.0,)]
+        for epsilon, gamma in itertools.product(epsilons, [0.0, 0.5, 2.0]):
             p = Parameters(epsilon, gamma, reduction="none")
             found = worst(z, *evaluate(triton, tiling, z, y, None, p), epsilon, gamma)
             assert max(found.value, found.gradient) <= bound, f"{found} for {epsilon=}, {gamma=}, {classes=}"

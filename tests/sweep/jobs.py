@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from polyref.subject.probe import probe
-from polyref.sweep.job import Job
+from polyref.sweep.job import Job, Range
+from polyref.sweep.sweeper import Sweeper
 
 from . import subjects
 
@@ -32,3 +34,16 @@ def job_of(name: str, **changes: Any) -> Job:
         versions={"polyref": "1"},
     )
     return msgspec.structs.replace(job, **changes)
+
+
+@functools.cache
+def found_here(job_text: bytes) -> dict[Range, Any]:
+    """What a job finds in this very process, as a child says it."""
+    job = msgspec.json.decode(job_text, type=Job)
+    sweeper = Sweeper(job, getattr(subjects, job.target.partition(":")[2]))
+    return {r: msgspec.to_builtins(sweeper.sweep(r)[0]) for r in job.ranges}
+
+
+def unbroken(job: Job) -> dict[Range, Any]:
+    """The tallies of a job by range, from a sweep that nobody can disturb."""
+    return found_here(msgspec.json.encode(job))

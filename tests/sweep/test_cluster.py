@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import subprocess
 import sys
@@ -21,11 +20,10 @@ from polyref.sweep.checkpoint import Checkpoint
 from polyref.sweep.cluster import Cluster
 from polyref.sweep.hand import Failed, Swept
 from polyref.sweep.job import Job, Range, source_digest
-from polyref.sweep.local import LocalPool
 from polyref.sweep.run import sweep
 
 from . import subjects
-from .jobs import job_of
+from .jobs import job_of, unbroken
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -39,12 +37,9 @@ def many_ranges(name: str, **changes: Any) -> Job:
     return job_of(name, **{"stop": 0x4140, "length": 2} | changes)
 
 
-@functools.cache
-def swept_here(name: str) -> tuple[dict[Range, Swept], dict[Range, Failed]]:
-    """What processes of this machine find."""
-    job = many_ranges(name)
-    found = sweep(job, LocalPool(job, workers=2, seconds=PATIENCE, memory_bytes=MEMORY))
-    return found.swept, found.failed
+def swept_here(name: str) -> dict[Range, Any]:
+    """What is found here."""
+    return unbroken(many_ranges(name))
 
 
 def swept_there(job: Job, cluster: DaskCluster, checkpoint: Checkpoint | None = None, seconds: float = PATIENCE):
@@ -78,8 +73,8 @@ def test_the_tallies_are_those_of_this_machine(cluster: DaskCluster) -> None:
     swept, failed = swept_there(many_ranges("planted"), cluster)
     assert not failed
     assert sorted(swept) == many_ranges("planted").ranges
-    assert tallies(swept) == tallies(swept_here("planted")[0])
-    assert tallies(swept) != tallies(swept_here("textbook")[0])
+    assert tallies(swept) == swept_here("planted")
+    assert tallies(swept) != swept_here("textbook")
 
 
 def test_a_worker_is_killed_in_the_middle(cluster: DaskCluster) -> None:
@@ -94,7 +89,7 @@ def test_a_worker_is_killed_in_the_middle(cluster: DaskCluster) -> None:
     executor.close()
     assert Counter(r for r, _ in found) == Counter(job.ranges)
     swept = {r: s for r, s in found if isinstance(s, Swept)}
-    assert tallies(swept) == tallies(swept_here("textbook")[0])
+    assert tallies(swept) == swept_here("textbook")
     assert children
     until(lambda: not any(map(runs, children)))
     cluster.add_worker()
@@ -114,7 +109,7 @@ def test_the_client_leaves_and_comes_back(cluster: DaskCluster, tmp_path: Path) 
     swept, failed = swept_there(job, cluster, checkpoint)
     assert not failed
     assert all(swept[r] == s for r, s in before.items())
-    assert tallies(swept) == tallies(swept_here("textbook")[0])
+    assert tallies(swept) == swept_here("textbook")
 
 
 @pytest.mark.parametrize(
@@ -130,8 +125,7 @@ def test_a_range_that_the_subject_refuses(cluster: DaskCluster, name: str, reaso
     swept, failed = swept_there(job, cluster, seconds=seconds)
     (wrong,) = [r for r in job.ranges if r.start <= SPOT < r.stop]
     assert failed == {wrong: Failed(reason)}
-    rest = {r: s for r, s in swept_here("textbook")[0].items() if r in job.ranges and r != wrong}
-    assert tallies(swept) == tallies(rest)
+    assert tallies(swept) == {r: s for r, s in swept_here("textbook").items() if r in job.ranges and r != wrong}
 
 
 def test_a_target_that_cannot_be_loaded_there(cluster: DaskCluster) -> None:
@@ -170,7 +164,7 @@ import torch.nn.functional as F
 
 def loss(logits, labels, epsilon=1.0, reduction="mean"):
     if len(logits) > 1000:
-        time.sleep(4)
+        time.sleep(1)
     ce = F.cross_entropy(logits, labels, reduction="none")
     x = ce + epsilon * (1 - F.softmax(logits, 1).gather(1, labels[:, None]).squeeze(1))
     return {"mean": x.mean, "sum": x.sum, "none": lambda: x}[reduction]()
