@@ -117,6 +117,49 @@ class Rows:
         """Pt of each class, (N, C)."""
         return np.asarray(np.exp(self.log_p))
 
+    # What steps that are done right make of the rows, for one formula after another.
+
+    @cached_property
+    def x(self) -> Array:
+        """1 - Pt of each class, (N, C)."""
+        return np.asarray(1 - self.p)
+
+    @cached_property
+    def focal(self) -> Array:
+        """The focal factor of each class, (N, C)."""
+        return np.asarray(self.x**self.gamma)
+
+    @cached_property
+    def rescaled(self) -> Array:
+        """1 - Pt of each class as the polynomial takes it, (N, C)."""
+        if self.weighting is not Weighting.RESCALED_P:
+            return self.x
+        return np.asarray(1 - (1 - self.x) * self.w / self.w.mean())
+
+    @cached_property
+    def polynomial(self) -> Array:
+        """The polynomial of each class, (N, C)."""
+        found = np.zeros(self.z.shape)
+        for j, coefficient in enumerate(self.epsilon, start=1):
+            if coefficient:
+                found = found + coefficient * self.rescaled ** (self.gamma + j)
+        return found
+
+    @cached_property
+    def smoothed(self) -> Array:
+        """The labels after smoothing, (N, C)."""
+        return np.asarray((1 - self.smoothing) * self.q + self.smoothing / self.q.shape[1])
+
+    @cached_property
+    def whole(self) -> bool:
+        """Whether no row is ignored."""
+        return bool(self.kept.all())
+
+    @cached_property
+    def weighted(self) -> bool:
+        """Whether there are class weights that do something."""
+        return bool((self.w != 1).any())
+
     def of_target(self, every: Array) -> Array:
         """The column of each row's own class, (N, 1), of numbers (N, C)."""
         return np.take_along_axis(every, self.y[:, None], axis=1)
@@ -131,16 +174,24 @@ class Pieces:
     polynomial: Array
 
 
+#: The steps that the polynomial comes of.
+_OF_POLYNOMIAL = frozenset({"probability", "polynomial probability", "polynomial", "coefficient", "power"})
+
+
 def pieces(formula: Formula, rows: Rows) -> Pieces:
     """Focal factor, logarithm and polynomial of every class, without weights."""
-    x = 1 - formula("probability", rows)
-    mean_weight = rows.w.mean()
+    steps = formula.steps
+    x = 1 - formula("probability", rows) if "probability" in steps else rows.x
+    focal = rows.focal if x is rows.x and "focal" not in steps else formula("focal", rows, x)
+    logarithm = formula("logarithm", rows, x)
+    if _OF_POLYNOMIAL.isdisjoint(steps):
+        return Pieces(focal, logarithm, rows.polynomial)
     own = x
-    if "polynomial probability" in formula:
+    if "polynomial probability" in steps:
         own = 1 - formula("polynomial probability", rows)
     elif rows.weighting is Weighting.RESCALED_P:
-        own = 1 - (1 - x) * rows.w / mean_weight
-    if "polynomial" in formula:
+        own = 1 - (1 - x) * rows.w / rows.w.mean()
+    if "polynomial" in steps:
         polynomial = formula("polynomial", rows, own)
     else:
         polynomial = np.zeros(rows.z.shape)
@@ -148,18 +199,21 @@ def pieces(formula: Formula, rows: Rows) -> Pieces:
             coefficient = formula("coefficient", rows, j)
             if coefficient:
                 polynomial = polynomial + coefficient * formula("power", rows, own, j)
-    return Pieces(formula("focal", rows, x), formula("logarithm", rows, x), polynomial)
+    return Pieces(focal, logarithm, polynomial)
 
 
 def prepared(formula: Formula, rows: Rows) -> tuple[Rows, Array, Array]:
     """The rows as the formula reads them, with the labels of the logarithm and of the polynomial."""
-    rows = formula("ignored rows", rows)
-    rows = formula("all probabilities", rows)
-    if "logits" in formula:
+    steps = formula.steps
+    if "ignored rows" in steps:
+        rows = formula("ignored rows", rows)
+    if "all probabilities" in steps:
+        rows = formula("all probabilities", rows)
+    if "logits" in steps:
         rows = replace(rows, z=formula("logits", rows))
-    if "labels" in formula:
+    if "labels" in steps:
         rows = replace(rows, q=formula("labels", rows))
-    if "given weights" in formula and (rows.w != 1).any():  # what a mean divides by changes with them
+    if "given weights" in steps and rows.weighted:  # what a mean divides by changes with them
         rows = replace(rows, w=formula("given weights", rows))
     log_labels, poly_labels = formula("smoothing", rows)
     return rows, log_labels, poly_labels
@@ -167,23 +221,28 @@ def prepared(formula: Formula, rows: Rows) -> tuple[Rows, Array, Array]:
 
 def reduced(formula: Formula, rows: Rows, found: Pieces, log_labels: Array, poly_labels: Array) -> Array:
     """The value: pieces under their weights, mixed by the labels, and reduced."""
+    steps = formula.steps
     weight = formula("weight", rows)
-    log_weight = formula("weight of the logarithm", rows) if "weight of the logarithm" in formula else weight
+    log_weight = formula("weight of the logarithm", rows) if "weight of the logarithm" in steps else weight
     poly_weight = weight if rows.weighting is Weighting.BOTH else 1.0
-    if "weight of the polynomial" in formula:
+    if "weight of the polynomial" in steps:
         poly_weight = formula("weight of the polynomial", rows)
-    factor = formula("factor", rows)
-    a = factor * log_weight * found.focal * found.logarithm
-    b = factor * poly_weight * found.polynomial
+    a = log_weight * found.focal * found.logarithm
+    b = poly_weight * found.polynomial
+    if "factor" in steps:
+        factor = formula("factor", rows)
+        a, b = factor * log_weight * found.focal * found.logarithm, factor * poly_weight * found.polynomial
     if rows.link is Link.SOFTMAX:
-        a, b = (log_labels * a).sum(axis=1), (poly_labels * b).sum(axis=1)
-        a, b = np.where(rows.kept, a, 0.0), np.where(rows.kept, b, 0.0)
+        a, b = np.add.reduce(log_labels * a, axis=1), np.add.reduce(poly_labels * b, axis=1)
+        if not rows.whole:
+            a, b = np.where(rows.kept, a, 0.0), np.where(rows.kept, b, 0.0)
     elif rows.alpha is not None:
         share = np.where(rows.q > 0, rows.alpha, 1 - rows.alpha)
         a, b = a * share, b * share if rows.alpha_on_polynomial else b
-    a, b = formula("losses", rows, a, b)
-    name = "mean" if rows.reduction is Reduction.MEAN_OVER_SAMPLES else str(rows.reduction)
-    return np.atleast_1d(np.asarray(formula(name, rows, a, b), dtype=float)).ravel()
+    if "losses" in steps:
+        a, b = formula("losses", rows, a, b)
+    name = "mean" if rows.reduction is Reduction.MEAN_OVER_SAMPLES else rows.reduction.value
+    return np.asarray(formula(name, rows, a, b), dtype=float).reshape(-1)
 
 
 def evaluate(formula: Formula, rows: Rows) -> Array:

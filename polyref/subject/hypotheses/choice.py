@@ -11,8 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from polyref.spec import Link, Reduction
 from polyref.subject.rows import Array, Rows
 
@@ -45,26 +43,30 @@ class Formula:
 
     Args:
         chosen: choices of different steps, each with its number (0 where it has none).
+
+    Attributes:
+        chosen: as given.
+        steps: the same by step.
     """
 
     def __init__(self, *chosen: tuple[Choice, float]) -> None:
         self.chosen = chosen
-        self._steps = {choice.step: (choice, c) for choice, c in chosen}
+        self.steps = {choice.step: (choice, c) for choice, c in chosen}
 
     def __call__(self, step: str, *arguments: Any) -> Any:
         """What a step computes."""
-        found = self._steps.get(step)
+        found = self.steps.get(step)
         if found is None:
             return RIGHT[step](*arguments)
         choice, c = found
         return choice.compute(*arguments) if choice.span is None else choice.compute(*arguments, c)
 
     def __contains__(self, step: str) -> bool:
-        return step in self._steps
+        return step in self.steps
 
     def choice(self, step: str) -> tuple[Choice, float] | None:
         """What is chosen for a step, None where it is done right."""
-        return self._steps.get(step)
+        return self.steps.get(step)
 
 
 def _mean(rows: Rows, a: Array, b: Array) -> Any:
@@ -80,10 +82,6 @@ def _denominator(rows: Rows) -> float:
     return float(rows.w[rows.y][rows.kept].sum())
 
 
-def smoothed(rows: Rows) -> Array:
-    return np.asarray((1 - rows.smoothing) * rows.q + rows.smoothing / rows.q.shape[1])
-
-
 def _both(q: Array) -> tuple[Array, Array]:
     return q, q
 
@@ -94,7 +92,7 @@ RIGHT: dict[str, Callable[..., Any]] = {
     "all probabilities": lambda rows: rows,
     "logits": lambda rows: rows.z,
     "labels": lambda rows: rows.q,
-    "smoothing": lambda rows: _both(smoothed(rows)),
+    "smoothing": lambda rows: _both(rows.smoothed),
     "probability": lambda rows: rows.p,
     "polynomial probability": lambda rows: rows.p,
     "logarithm": lambda rows, x: -rows.log_p,

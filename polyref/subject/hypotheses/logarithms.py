@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from polyref.formats import BFLOAT16, BINARY16, Format
-from polyref.subject.hypotheses.choice import Choice, smoothed
+from polyref.subject.hypotheses.choice import Choice
 from polyref.subject.rows import Array, Rows
 
 
@@ -41,7 +41,7 @@ def _added_up_in(fmt: Format) -> Callable[[Rows, Array], Array]:
 
 
 def _batch_mean(rows: Rows, x: Array) -> Array:
-    return _wide(rows, -(smoothed(rows) * rows.log_p).sum(1).mean())
+    return _wide(rows, -(rows.smoothed * rows.log_p).sum(1).mean())
 
 
 _LOGARITHM = "Compute the logarithm as F.cross_entropy(logits, labels, reduction='none')."

@@ -9,7 +9,7 @@ import numpy as np
 
 from polyref.formats import BFLOAT16, BINARY16, Format
 from polyref.spec import Reduction
-from polyref.subject.hypotheses.choice import Choice, smoothed
+from polyref.subject.hypotheses.choice import Choice
 from polyref.subject.rows import Array, Rows
 
 _PT = "Take for Pt the softmax probability of the row's own class: logits.softmax(1).gather(1, labels[:, None])."
@@ -58,7 +58,7 @@ def _share(rows: Rows) -> Array:
 
 
 def _of_the_mean(rows: Rows) -> Array:
-    ce = -(smoothed(rows) * rows.w * rows.log_p).sum(1)[rows.kept]
+    ce = -(rows.smoothed * rows.w * rows.log_p).sum(1)[rows.kept]
     by = len(ce) if rows.soft or rows.reduction is Reduction.MEAN_OVER_SAMPLES else rows.w[rows.y][rows.kept].sum()
     return _wide(rows, np.exp(-ce.sum() / by))
 
@@ -114,19 +114,19 @@ _PROBABILITIES: tuple[tuple[str, str, Callable[..., Array], tuple[float, float] 
     (
         "(1 - prod_k p_k^q_k)",
         "the product of p_k^q_k over the soft label q",
-        lambda rows: _wide(rows, np.exp((smoothed(rows) * rows.log_p).sum(1, keepdims=True))),
+        lambda rows: _wide(rows, np.exp((rows.smoothed * rows.log_p).sum(1, keepdims=True))),
         None,
     ),
     (
         "(1 - sum_k q_k^2 p_k)",
         "sum q_k^2 p_k over the soft label q",
-        lambda rows: _wide(rows, (smoothed(rows) ** 2 * rows.p).sum(1, keepdims=True)),
+        lambda rows: _wide(rows, (rows.smoothed**2 * rows.p).sum(1, keepdims=True)),
         None,
     ),
     (
         "(1 - sum_k q_k p_k)",
         "sum q_k p_k over the soft label q, before the powers are taken,",
-        lambda rows: _wide(rows, (smoothed(rows) * rows.p).sum(1, keepdims=True)),
+        lambda rows: _wide(rows, (rows.smoothed * rows.p).sum(1, keepdims=True)),
         None,
     ),
     (
