@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 
@@ -158,8 +159,14 @@ def tidy(value: float) -> float:
 
 def predicted(candidate: Dialect, sample: Sample) -> list[float]:
     """What a candidate answers to the question of a sample; NaN where it has no value."""
-    balls = evaluate_balls(candidate.own(sample.case), bits=60, floor=-1200).value
-    return [math.nan] if balls is None else [float(v.mid()) for v in balls]
+    return list(_value(candidate.own(sample.case)))
+
+
+#: One subject is asked what another was, and the candidates are those of the convention.
+@lru_cache(maxsize=1 << 14)
+def _value(case: Case) -> tuple[float, ...]:
+    balls = evaluate_balls(case, bits=60, floor=-1200).value
+    return (math.nan,) if balls is None else tuple(float(v.mid()) for v in balls)
 
 
 def distance(candidate: Dialect, samples: Sequence[Sample], ceiling: float) -> float:
