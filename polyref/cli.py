@@ -204,10 +204,10 @@ def selftest(
 
 @app.command(name="build-native")
 def build_native(*, force: Flag = False) -> int:
-    """Compile polyref.nn's kernel for the processor of this machine; half a minute, once for each version of torch.
+    """Compile the native code for the processor of this machine; half a minute, once for each version of torch.
 
-    From then on it is used for losses on the CPU, unless POLYREF_NN_BACKEND says otherwise. Without it, or where it
-    cannot be built, they are computed by torch operations.
+    It holds polyref.nn's kernel, which is used for losses on the CPU from then on, unless POLYREF_NN_BACKEND says
+    otherwise, and the first look of sweeps. Without it, or where it cannot be built, torch operations do the same.
 
     Parameters
     ----------

@@ -1,5 +1,6 @@
-"""Building and loading the native backend: a shared library of torch operators, compiled for this torch and machine.
+"""Building and loading the native code: a shared library of torch operators, compiled for this torch and machine.
 
+It holds the native backend of polyref.nn and the first look of sweeps; whoever uses it does without where it is not.
 The library lies in a cache directory: POLYREF_CACHE, else XDG_CACHE_HOME/polyref, else ~/.cache/polyref. Its name
 carries everything that it was built from (torch's version, the machine, the instruction set that torch uses, a hash of
 the sources and flags), so one that does not fit is never found, and nothing ever has to be invalidated.
@@ -45,7 +46,7 @@ _loaded: bool | None = None  # None: not tried yet
 
 
 class BuildError(PolyrefError):
-    """The native backend cannot be built or loaded; exit code 2."""
+    """The native code cannot be built or loaded; exit code 2."""
 
 
 def cache_directory() -> Path:

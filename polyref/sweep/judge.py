@@ -27,13 +27,14 @@ class Judge:
     Args:
         space: the inputs.
         spec: the loss, with no reduction.
+        places: the part of them that will be judged; all of them by default.
         device: where the subject's results are; the filter works there too.
     """
 
-    def __init__(self, space: Space, spec: Spec, *, device: str = "cpu") -> None:
+    def __init__(self, space: Space, spec: Spec, places: tuple[int, int] | None = None, *, device: str = "cpu") -> None:
         self.space, self.spec = space, spec
         self.losses = Losses(spec)
-        found = tables(spec, space.format)
+        found = tables(spec, space.format, *space.magnitudes(*(places or (0, space.size))))
 
         def placed(radii: Radii) -> Bounds:
             flat = (np.ascontiguousarray(a.ravel()) for a in (radii.inner, radii.outer))

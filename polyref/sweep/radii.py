@@ -68,19 +68,24 @@ def edges() -> Numbers:
 
 
 @lru_cache(maxsize=16)
-def tables(spec: Spec, fmt: Format) -> Tables:
+def tables(spec: Spec, fmt: Format, least: float = 0.0, most: float = np.inf) -> Tables:
     """The radii of a spec's losses of two classes, target first, without weights.
 
     Args:
         spec: of the softmax link.
         fmt: of at most 32 bits.
+        least: the smallest magnitude of a margin that will be asked for.
+        most: the largest; of the cells beyond these two nothing is said (at least 0, at most infinity).
     """
     response = spec.responses(None, 2).positive[0]
     ends = edges()
+    first, last = (min(int(np.searchsorted(ends, m, side="right")), CELLS) - 1 for m in (least, most))
     blocks = [
-        _block(ends[i : i + _BLOCK], ends[i + 1 : i + 1 + _BLOCK], response, fmt) for i in range(0, CELLS, _BLOCK)
+        _block(ends[i : min(i + _BLOCK, last + 1)], ends[i + 1 : min(i + _BLOCK, last + 1) + 1], response, fmt)
+        for i in range(first, last + 1, _BLOCK)
     ]
-    return Tables(*(tuple(_joined([b[model][q] for b in blocks]) for q in range(3)) for model in range(2)))  # type: ignore[arg-type]
+    around = first, CELLS - last - 1
+    return Tables(*(tuple(_joined([b[m][q] for b in blocks], around) for q in range(3)) for m in range(2)))  # type: ignore[arg-type]
 
 
 def radii_at(spec: Spec, fmt: Format, magnitudes: Numbers) -> Tables:
@@ -140,8 +145,13 @@ def _radii(fmt: Format, algorithms: Iterable[_Run], cells: int) -> list[Radii]:
     return best
 
 
-def _joined(blocks: list[Radii]) -> Radii:
-    return Radii(np.concatenate([b.inner for b in blocks], 1), np.concatenate([b.outer for b in blocks], 1))
+def _joined(blocks: list[Radii], around: tuple[int, int]) -> Radii:
+    """The radii of neighbouring cells, and of those before and after them, of which nothing is known."""
+
+    def whole(parts: list[Numbers], unknown: float) -> Numbers:
+        return np.pad(np.concatenate(parts, 1), ((0, 0), around), constant_values=unknown)
+
+    return Radii(whole([b.inner for b in blocks], 0.0), whole([b.outer for b in blocks], np.inf))
 
 
 def _stacked(sides: list[Radii]) -> Radii:

@@ -11,6 +11,7 @@ i-th number of SplitMix64 (G. L. Steele, D. Lea, C. H. Flood, Fast Splittable Ps
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -104,6 +105,15 @@ class Space:
             return fmt.decode(place), 0.0
         patterns = self._patterns(place)
         return fmt.decode(patterns >> fmt.bits), fmt.decode(patterns & ((1 << fmt.bits) - 1))
+
+    def magnitudes(self, start: int, stop: int) -> tuple[float, float]:
+        """Numbers between which the finite |z_o - z_y| of a part lie."""
+        sign = 1 << (self.format.bits - 1)
+        if self.kind == "pairs" or start < sign < stop:
+            return 0.0, math.inf
+        # Of one sign, magnitudes grow with the bit patterns, up to infinity and what is no number.
+        least, most = (self.format.decode(place % sign) for place in (start, stop - 1))
+        return (least if math.isfinite(least) else self.format.largest), (most if math.isfinite(most) else math.inf)
 
     def _patterns(self, place: int) -> int:
         """The bit patterns at a place, one behind the other."""

@@ -49,7 +49,7 @@ class Sweeper:
         self._tried = [
             (
                 Batched(subject, convention, spec, self._space.format, device=job.device, settle=self._state.restore),
-                Judge(self._space, spec, device=job.device),
+                Judge(self._space, spec, (job.start, job.stop), device=job.device),
             )
             for spec in job.specs
         ]

@@ -100,7 +100,9 @@ def test_accuracy_from_certainly_wrong_to_certainly_right(triton: Any, tiling: T
     for classes in (2, 10):
         z = rows(classes, 31 if tiling is WHOLE else 16, dtype, seed=classes)
         y = torch.zeros(len(z), dtype=torch.int64)
-        epsilons = [(), (-1.0,), (-0.5,), (1.0,), (2.0,)] if tiling is WHOLE else [(-1.0,), (1.0,)]
+        # The pieces differ from the whole in their sums alone, and float16 from bfloat16 in its last rounding.
+        few = tiling is PIECES or dtype == torch.float16
+        epsilons = [(-1.0,), (1.0,)] if few else [(), (-1.0,), (-0.5,), (1.0,), (2.0,)]
         for epsilon, gamma in itertools.product(epsilons, [0.0, 0.5, 2.0]):
             p = Parameters(epsilon, gamma, reduction="none")
             found = worst(z, *evaluate(triton, tiling, z, y, None, p), epsilon, gamma)

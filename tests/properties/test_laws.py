@@ -118,20 +118,21 @@ def test_right_implementations_hold_every_law(subject, seed):
     holds_every_law(subject, seed)
 
 
-#: The modules call the function, which is held on every backend; they are held on the default one.
-BACKENDS = [name for name in ("eager", "native") if not backends()[name]]
-OURS = [(poly_cross_entropy, name) for name in BACKENDS]
-OURS += [(module, BACKENDS[-1]) for module in (PolyCrossEntropyLoss, PolyFocalLoss)]
+# The losses of polyref.nn are audited with their baselines (tests/gallery/test_baselines.py), by the same laws on the
+# same backends. What is long here has other seeds, and the modules.
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize(("subject", "backend"), OURS, ids=lambda v: v if isinstance(v, str) else v.__name__)
+@pytest.mark.long
+@pytest.mark.parametrize("backend", [name for name in ("eager", "native") if not backends()[name]])
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("subject", [poly_cross_entropy, PolyCrossEntropyLoss, PolyFocalLoss], ids=lambda s: s.__name__)
 def test_our_losses_hold_every_law_on_every_backend(subject, seed, backend, monkeypatch):
     monkeypatch.setenv("POLYREF_NN_BACKEND", backend)
     holds_every_law(subject, seed, backend=backend)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(
     "subject", [poly_binary_cross_entropy_with_logits, PolyBCEWithLogitsLoss], ids=lambda s: s.__name__
 )

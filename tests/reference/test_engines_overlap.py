@@ -37,7 +37,7 @@ def check(case: Case, *, bits: int, floor: int | None) -> None:
 
 
 @given(cases())
-@settings(max_examples=1500, deadline=None, derandomize=True, database=None, suppress_health_check=ALL_CHECKS)
+@settings(max_examples=750, deadline=None, derandomize=True, database=None, suppress_health_check=ALL_CHECKS)
 def test_engines_overlap(case: Case) -> None:
     check(case, bits=100, floor=-400)
 

@@ -73,3 +73,17 @@ def test_a_radius_that_is_known_by_heart():
     case = Case(spec, BINARY16, ((0.0, 0.0),), (0,))
     bounds = tables(spec, BINARY16).textbook[0]
     assert bounds.inner[cell(0.0)] == pytest.approx(textbook(case).value[0], rel=1e-3)
+
+
+def test_a_part_of_the_cells_has_the_same_radii_and_of_the_others_nothing_is_said():
+    spec = Spec(epsilon=(1.0,))
+    whole, part = tables(spec, BINARY16), tables(spec, BINARY16, 1.0, 2.0)
+    _, first = cell(1.0)
+    _, last = cell(2.0)
+    for ours, theirs in zip((*part.textbook, *part.free), (*whole.textbook, *whole.free), strict=True):
+        for bound, unknown in (("inner", 0.0), ("outer", np.inf)):
+            some, every = getattr(ours, bound), getattr(theirs, bound)
+            assert some.shape == every.shape
+            assert np.array_equal(some[:, first : last + 1], every[:, first : last + 1])
+            assert (some[:, :first] == unknown).all()
+            assert (some[:, last + 1 :] == unknown).all()

@@ -42,6 +42,17 @@ def test_what_cannot_be_swept_is_refused_with_what_can(kind, name):
         Space(kind, name)
 
 
+def test_magnitudes_of_a_part():
+    space = Space("margins", "bfloat16")
+    assert space.magnitudes(0x3F80, 0x4001) == (1.0, 2.0)
+    assert space.magnitudes(0xBF80, 0xC001) == (1.0, 2.0)
+    assert space.magnitudes(0x0000, 0x8000) == (0.0, math.inf)
+    assert space.magnitudes(0x8000, 0x8001) == (0.0, 0.0)
+    assert space.magnitudes(0x7F90, 0x7FA0) == (space.format.largest, math.inf)
+    assert space.magnitudes(0x7FFF, 0x8002) == (0.0, math.inf)
+    assert Space("pairs", "bfloat16").magnitudes(5, 6) == (0.0, math.inf)
+
+
 def test_parts():
     space = Space("margins", "bfloat16")
     assert part("0x3f80:0x4000", space) == (0x3F80, 0x4000)
