@@ -129,6 +129,8 @@ def sweep(
     if resume is not None and not resume.is_dir():
         raise UsageError(f"--resume {resume} is no folder: give the one that the stopped sweep named")
     check_bounded("--timeout", timeout)
+    if seed and not sample:
+        raise UsageError(f"--seed {seed} is for --sample: give both, or neither")
     if json is not None:
         files.check_writable(json)
     began, started = time.monotonic(), datetime.now(UTC)
@@ -150,10 +152,14 @@ def sweep(
         limits=limits_of(memory=memory, prefix="--"),
     )
     job, environment, how = job_of(wish)
-    kept = checkpoint_of(job, checkpoint=checkpoint, resume=resume)
     executor, count = executor_of(
         job, workers=workers, scheduler=scheduler, seconds=timeout, memory_bytes=wish.limits.memory_bytes
     )
+    try:
+        kept = checkpoint_of(job, checkpoint=checkpoint, resume=resume)
+    except UsageError:
+        executor.close()
+        raise
     with terminal.watch(f"{target} {format}", job.stop - job.start, screen.Screen(file=sys.stderr)) as bar:
         try:
             found = swept(job, executor, kept.checkpoint, done=lambda r: bar.advance(r.stop - r.start))

@@ -260,10 +260,12 @@ class _Slot:
             if self._held is None or self._key != key:
                 self._close()
                 self._key, self._held = key, make()
-            yield self._held
-            timer = threading.Timer(_IDLE, self._leave, (self._uses,))
-            timer.daemon = True
-            timer.start()
+            try:
+                yield self._held
+            finally:
+                timer = threading.Timer(_IDLE, self._leave, (self._uses,))
+                timer.daemon = True
+                timer.start()
 
     def _leave(self, uses: int) -> None:
         """Close what nobody has used since."""

@@ -49,13 +49,22 @@ def decoder(kind: type[_Struct]) -> msgspec.json.Decoder[_Struct]:
     return msgspec.json.Decoder(kind, dec_hook=_decode)
 
 
-def plain(document: msgspec.Struct) -> Any:
-    """A document as dicts, lists, numbers and strings that JSON and UTF-8 can hold.
+def plain(document: Any) -> Any:
+    """A document, or a part of one, as dicts, lists, numbers and strings that JSON and UTF-8 can hold.
 
     Raises:
         TypeError: if it holds a value of another type.
     """
     return jsonable(msgspec.to_builtins(document, enc_hook=_encode))
+
+
+def converted(data: Any, kind: type[_Struct]) -> _Struct:
+    """What :func:`plain` made of a struct, as that struct.
+
+    Raises:
+        msgspec.ValidationError: if it is none.
+    """
+    return msgspec.convert(data, kind, dec_hook=_decode)
 
 
 def text(document: msgspec.Struct) -> bytes:

@@ -267,7 +267,10 @@ class Caller:
         run = _Run.of(raw, self.convention, case)
         if leaf is None or run.value is None:
             return run.kept()
-        return run.differentiated(leaf, curvature=manner.curvature)
+        try:
+            return run.differentiated(leaf, curvature=manner.curvature)
+        finally:
+            self._settle()  # before the gradient is read
 
     def _again(
         self, made: Callable[..., Any], case: Case, inputs: Inputs, first: _Run, manner: Manner, *, gradient: bool

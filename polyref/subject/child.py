@@ -11,6 +11,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import IO, Any
@@ -87,6 +88,7 @@ class Child:
         self._scanned = 0
         self._received = 0
         self._closed = False
+        self._ending = threading.Lock()
 
     def send(self, line: bytes) -> None:
         """Hand over a line; what the pipe does not take at once goes out while waiting for an answer."""
@@ -205,14 +207,15 @@ class Child:
 
     def kill(self) -> None:
         """End the process and its group, reap it and close the pipes; does nothing the second time."""
-        if self._closed:
-            return
-        self._closed = True
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        os.close(self._requests)
-        os.close(self._replies)
+        with self._ending:  # whoever comes second, of two threads, finds it reaped
+            if self._closed:
+                return
+            self._closed = True
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            os.close(self._requests)
+            os.close(self._replies)
 
 
 def _environment() -> dict[str, str]:

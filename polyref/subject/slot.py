@@ -8,7 +8,7 @@ import tempfile
 import weakref
 from typing import IO
 
-from polyref.subject.child import Child
+from polyref.subject.child import Child, ChildGone
 
 
 class Slot:
@@ -43,7 +43,13 @@ class Slot:
         return not self._finalizer.alive
 
     def start(self) -> Child:
-        """Start a child; there must be none."""
+        """Start a child; there must be none.
+
+        Raises:
+            ChildGone: if the slot is closed.
+        """
+        if self.closed:
+            raise ChildGone("it was closed")
         child = Child(self._memory, self.log, module=self._module)
         self._children.append(child)
         return child

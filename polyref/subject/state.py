@@ -108,6 +108,14 @@ def _environment() -> dict[bytes, bytes]:
     return encoded
 
 
+_SUBNORMAL, _ONE = 2.0**-1060, 1.0
+
+
+def flushes_subnormals() -> bool:
+    """Whether the processor makes zeros of subnormal numbers in this thread; Python's own floats tell."""
+    return _SUBNORMAL * _ONE == 0.0
+
+
 def _cannot_be_undone(_: Any) -> None:
     """What was started goes on until the process is ended, and its group with it."""
 
@@ -121,6 +129,7 @@ SETTINGS = (
         torch.use_deterministic_algorithms,
     ),
     Setting("the flags of cudnn", _cudnn, _set_cudnn),
+    Setting("the flushing of subnormal numbers", flushes_subnormals, torch.set_flush_denormal, anywhere=True),
     Setting("torch's gradient mode", torch.is_grad_enabled, torch._C._set_grad_enabled, anywhere=True),
     Setting("torch's anomaly mode", torch.is_anomaly_enabled, torch.set_anomaly_enabled, anywhere=True),
     Setting("torch's number of threads", torch.get_num_threads, torch.set_num_threads, anywhere=True),

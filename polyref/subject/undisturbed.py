@@ -44,10 +44,6 @@ def undisturbed() -> Iterator[None]:
         yield
 
 
-def _flushes_subnormals() -> bool:
-    return torch.tensor(2.0**-1060, dtype=torch.float64).mul(1.0).item() == 0.0
-
-
 def _set_environment(values: dict[str, str]) -> None:
     for name in os.environ.keys() - values.keys():
         del os.environ[name]
@@ -67,7 +63,6 @@ _MORE: tuple[tuple[Callable[[], Any], Callable[[Any], object]], ...] = (
     (torch.get_rng_state, torch.set_rng_state),
     (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
     (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
-    (_flushes_subnormals, torch.set_flush_denormal),
     (np.geterr, lambda kinds: np.seterr(**kinds)),
     (lambda: list(sys.path), _set_path),
     (lambda: dict(os.environ), _set_environment),

@@ -83,6 +83,10 @@ def _opened(pipes: Pipes, request: dict[str, Any]) -> Any:
 
     gc.freeze()
     gc.enable()
+    if request["device"].startswith("cuda") and not torch.cuda.is_available():
+        lacking = f"device {request['device']!r} is not there: torch.cuda.is_available() is false here"
+        pipes.send({"event": "refused", "kind": "usage", "message": lacking})
+        return None
     torch.set_num_threads(1)
     clean = ProcessState()
     log, began = Log(), time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -46,6 +47,10 @@ def check_sweepable(name: str, convention: Convention, spec: Spec, fmt: Format) 
         )
     if convention.inputs in PROBABILITIES:
         raise UsageError(f"{name} takes probabilities, which are rounded before it sees them: sweep one of logits")
+    if not all(math.isfinite(fmt.round(e)) for e in spec.epsilon):
+        raise UsageError(
+            f"epsilon {', '.join(f'{e:g}' for e in spec.epsilon)} is beyond {fmt.name}: give a smaller one"
+        )
     asked = replace(spec, reduction=Reduction.NONE)
     case = Case(asked, fmt, ((0.0, 0.0),), (0,))
     if not convention.supports(case):
@@ -86,7 +91,7 @@ class Batched:
         settle: Callable[[], object] = lambda: None,
     ) -> None:
         self._caller = Caller(subject, convention, device=device, settle=settle)
-        self._convention = convention
+        self._convention, self._settle = convention, settle
         self._case = Case(spec, fmt, ((0.0, 0.0),), (0,))
         self._device = device
 
@@ -117,7 +122,10 @@ class Batched:
         if gradient:
             if not value.requires_grad:
                 raise Unusable("returned values that are cut off from the logits (no grad_fn)")
-            (found,) = _grad(value, leaf, _ones_like(value), allow_unused=True)
+            try:
+                (found,) = _grad(value, leaf, _ones_like(value), allow_unused=True)
+            finally:
+                self._settle()
             if found is None:
                 raise Unusable("returned values that do not depend on the logits")
             slopes = found.detach().double()

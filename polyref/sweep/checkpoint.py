@@ -15,14 +15,15 @@ from typing import TypeVar
 import msgspec
 
 from polyref.errors import UsageError
+from polyref.report import structs
 from polyref.report.files import make_folder, why, write_atomically
 from polyref.sweep.hand import Swept
 from polyref.sweep.job import Job, Range
 
-_Kind = TypeVar("_Kind")
+_Kind = TypeVar("_Kind", bound=msgspec.Struct)
 
-SCHEMA = "polyref-sweep-checkpoint/1"
-_JOB = "job.json"
+SCHEMA = "polyref-sweep-checkpoint/2"
+MANIFEST = "job.json"
 
 
 class _Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,7 +53,7 @@ class Checkpoint:
     def __init__(self, folder: Path, job: Job) -> None:
         self.folder, self._job, self._digest = folder, job, job.digest
         make_folder(folder)
-        path = folder / _JOB
+        path = folder / MANIFEST
         if path.exists():
             there = _read(path, _Manifest)
             if there.schema != SCHEMA:
@@ -88,11 +89,11 @@ class Checkpoint:
             UsageError: if it cannot be written.
         """
         record = _Done(self._digest, done, _seal(self._digest, done, swept), swept)
-        write_atomically(self.folder / _name(done), msgspec.json.encode(record))
+        write_atomically(self.folder / _name(done), msgspec.json.encode(structs.plain(record)))
 
     def remove(self) -> None:
         """Delete what this sweep has written, and the folder if nothing else is in it."""
-        for path in [*self.folder.glob("range-*.json"), self.folder / _JOB]:
+        for path in [*self.folder.glob("range-*.json"), self.folder / MANIFEST]:
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.folder.rmdir()
@@ -103,12 +104,12 @@ def _name(done: Range) -> str:
 
 
 def _seal(digest: str, done: Range, swept: Swept) -> str:
-    return hashlib.sha256(msgspec.json.encode((digest, done, swept), order="sorted")).hexdigest()
+    return hashlib.sha256(msgspec.json.encode(structs.plain((digest, done, swept)), order="sorted")).hexdigest()
 
 
 def _read(path: Path, kind: type[_Kind]) -> _Kind:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        return structs.decoder(kind).decode(path.read_bytes())
     except OSError as e:
         raise UsageError(f"cannot read {path}: {why(e)}") from e
     except (msgspec.DecodeError, UnicodeDecodeError) as e:

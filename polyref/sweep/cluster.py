@@ -16,6 +16,7 @@ import msgspec
 
 from polyref import cluster
 from polyref.errors import UsageError
+from polyref.report import structs
 from polyref.subject.load import parse_target
 from polyref.sweep.hand import Failed, Hand, Swept
 from polyref.sweep.job import Job, Range
@@ -38,7 +39,7 @@ def sweep_range(job: bytes, start: int, stop: int, seconds: float, memory_bytes:
 
     with cluster.kept((job, seconds, memory_bytes), hand) as mine:
         outcome = tried(mine, Range(start, stop))
-    return msgspec.json.encode({type(outcome).__name__.lower(): outcome})
+    return msgspec.json.encode({type(outcome).__name__.lower(): structs.plain(outcome)})
 
 
 class Cluster:
@@ -114,8 +115,8 @@ def _anywhere(target: str) -> str:
 
 def _outcome(result: bytes) -> Swept | Failed:
     kinds: dict[str, Callable[[Any], Swept | Failed]] = {
-        "swept": lambda data: msgspec.convert(data, Swept),
-        "failed": lambda data: msgspec.convert(data, Failed),
+        "swept": lambda data: structs.converted(data, Swept),
+        "failed": lambda data: structs.converted(data, Failed),
     }
     ((kind, data),) = msgspec.json.decode(result).items()
     return kinds[kind](data)

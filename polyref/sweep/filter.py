@@ -68,8 +68,7 @@ def filtered(number: Observed, fmt: Format, textbook: Bounds, free: Bounds) -> N
     exact_rounding, other_number = same & sure, (sure & ~same) | (off.ulps_least > 0.5)
     unsure = ~(within | beyond) | ~(exact_rounding | other_number) | (~observed.isfinite() & ~sure)
     sharp, blunt = off.most <= free.inner, off.least > free.outer
-    ratio = (off.most / textbook.inner).nan_to_num(nan=math.inf)
-    ratio = torch.where(textbook.outer == math.inf, 0.0, ratio)
+    ratio = (off.most / textbook.inner).nan_to_num(nan=math.inf, posinf=math.inf)
     return Number(
         off,
         exact_rounding,

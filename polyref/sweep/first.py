@@ -27,8 +27,8 @@ class Found(NamedTuple):
         counts: by grade, best first, and in it by regime; for the grades that it tells.
         first: the first row of each of these grades, or -1.
         open: the rows that it does not decide.
-        high: the rows whose bounds exceed a floor.
-        ulps: the bounds of their errors in ulps, infinite for NaN.
+        high: the rows that it decides and whose bounds exceed a floor.
+        ulps: the bounds of their errors in ulps.
         ratios: the bounds of their errors over the textbook tolerance.
     """
 
@@ -120,9 +120,9 @@ def _torch(judge: Judge, logits: Tensor, value: Tensor, gradient: Tensor | None,
         for other, radius in zip(looks[1:], radii[1:], strict=True):
             ulps, ratios = torch.maximum(ulps, other.ulps_most), torch.maximum(ratios, other.most / radius)
             correct, decided = correct & other.correct, decided & (other.correct | other.faithful)
-        decided = (decided & (ratios <= 1) | correct) & usual
-        correct = correct & usual
-        high = (~((ulps <= floor[0]) & (ratios <= floor[1])) & usual).nonzero().flatten()
+        correct = correct & usual & ratios.isfinite()  # where nothing is known of the tolerance, the next look decides
+        decided = decided & (ratios <= 1) & usual | correct
+        high = (((ulps > floor[0]) | (ratios > floor[1])) & decided).nonzero().flatten()
         graded = [mask.nonzero().flatten() for mask in (correct, decided & ~correct)]
         found.append(
             Found(
@@ -130,7 +130,8 @@ def _torch(judge: Judge, logits: Tensor, value: Tensor, gradient: Tensor | None,
                 [int(rows[0]) if len(rows) else -1 for rows in graded],
                 (usual & ~decided).nonzero().flatten(),
                 high,
-                *(bounds[high].nan_to_num(nan=torch.inf, posinf=torch.inf) for bounds in (ulps, ratios)),
+                ulps[high],
+                ratios[high],
             )
         )
     return Look(strange, found)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from polyref.errors import UsageError
+from polyref.report import structs
 from polyref.subject import wire
 from polyref.subject.child import Child, ChildGone
 from polyref.subject.said import first_line
 from polyref.subject.slot import Slot
 from polyref.sweep.job import Job, Range
+from polyref.sweep.tally import Tally
 
 #: What a child may take to start: to import torch and the target, and to make the tables of radii.
 _TO_START = 120.0
@@ -21,20 +21,26 @@ class Swept(msgspec.Struct, frozen=True):
     """A range that was judged.
 
     Attributes:
-        tallies: for each spec, by quantity, as :class:`polyref.sweep.tally.Tally` in plain types.
+        tallies: for each spec, by quantity.
         subject_seconds: what the subject took.
         judge_seconds: what judging it took.
     """
 
-    tallies: list[dict[str, Any]]
+    tallies: list[dict[str, Tally]]
     subject_seconds: float
     judge_seconds: float
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """A range that was not judged, and why."""
+    """A range that was not judged.
+
+    Attributes:
+        reason: why.
+        final: whether that was the subject's answer, which another process would give too.
+    """
 
     reason: str
+    final: bool = False
 
 
 class Hand:
@@ -53,6 +59,7 @@ class Hand:
         self._opening = wire.encode({"open": msgspec.to_builtins(job)})
         self._seconds = seconds
         self._slot = Slot(self, module="polyref.sweep.worker", memory_bytes=memory_bytes)
+        self._unstarted = 0
 
     def sweep(self, wanted: Range) -> Swept | Failed:
         """What became of a range.
@@ -62,15 +69,31 @@ class Hand:
         """
         try:
             child = self._running()
+        except ChildGone as e:
+            return self._not_started(e.reason)
+        self._unstarted = 0
+        try:
             child.send(wire.encode({"range": msgspec.to_builtins(wanted)}))
-            reply = child.message(self._seconds, "swept", "raised")
+            reply = child.message(self._seconds, "swept", "failed by subject")
         except ChildGone as e:
             self._slot.drop()
-            took = f"took more than {self._seconds:g} s" if e.reason == "timeout" else f"ended its process ({e.reason})"
-            return Failed(took)
-        if reply["event"] == "raised":
-            return Failed(f"raised {first_line(str(reply['error']))}")
-        return Swept(reply["tallies"], reply["seconds"]["subject"], reply["seconds"]["judge"])
+            return Failed(_how_it_ended(e.reason, self._seconds))
+        if reply["event"] == "swept":
+            found = {"tallies": reply["tallies"], **reply["seconds"]}
+            return structs.converted(found, Swept)
+        reason = first_line(str(reply["reason"]))
+        if reason.startswith("raised MemoryError"):
+            self._slot.drop()  # what it holds may be the memory that is missing
+            return Failed(reason)
+        return Failed(reason, final=True)
+
+    def _not_started(self, reason: str) -> Failed:
+        self._slot.drop()
+        self._unstarted += 1
+        how = _how_it_ended(reason, _TO_START)
+        if self._unstarted > 1:
+            raise UsageError(f"the target cannot be loaded to be swept: it {how} twice while it was loaded")
+        return Failed(how)
 
     def _running(self) -> Child:
         child = self._slot.child
@@ -86,3 +109,7 @@ class Hand:
     def close(self) -> None:
         """End the child."""
         self._slot.close()
+
+
+def _how_it_ended(reason: str, seconds: float) -> str:
+    return f"took more than {seconds:g} s" if reason == "timeout" else f"ended its process ({reason})"

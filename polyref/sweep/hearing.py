@@ -1,7 +1,7 @@
 """One range of inputs before a judge: the filter's first look, its second, its third, and the balls for the rest.
 
-The first look is cheap and decides what is easy. The second has all figures of the
-filter, with the tables of radii; the third has radii of its own for each margin, and hears many inputs at once.
+The first look is cheap and decides what is easy. The second has all figures of the filter, with the tables of radii;
+the third has radii of its own for each margin, and hears many inputs at once.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class Hearing:
                 judge_special(into.tally, start + strange, logits[strange], observed[strange])
 
     def _take(self, into: _Quantity, start: int, seen: Found, observed: Tensor) -> None:
-        """What the first look decided, and what it found that may be among the worst."""
+        """What the first look decided, and what of that may be among the worst."""
         for grade, (row, by_regime) in enumerate(zip(seen.first, seen.counts, strict=True)):
             if row >= 0:
                 into.tally.count(grade, by_regime, start + row)
@@ -168,6 +168,13 @@ class Hearing:
         for g in range(len(GRADES)):
             which = (~unsure & (grade == g)).nonzero().flatten()
             into.count(close.places[which], close.regimes[which], g)
+        sure = (~unsure).nonzero().flatten()
+        if len(sure):
+            ulps = torch.stack([n.off.ulps_most for n in seen]).amax(0).nan_to_num(nan=torch.inf, posinf=torch.inf)
+            ratios = torch.stack([n.ratio for n in seen]).amax(0)
+            observed = torch.stack([n[0] for n in close.numbers], 1)
+            into.by_ulps.add(ulps[sure], close.places[sure], observed[sure])
+            into.by_ratio.add(ratios[sure], close.places[sure], observed[sure])
         which = unsure.nonzero().flatten()
         if len(which):
             into.open.append(close.at(which))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from polyref.errors import UsageError
-from polyref.sweep.checkpoint import Checkpoint
+from polyref.sweep.checkpoint import MANIFEST, Checkpoint
 from polyref.sweep.job import Job
 
 #: A sweep of more inputs has a checkpoint without being asked.
@@ -42,11 +42,14 @@ def checkpoint_of(job: Job, *, checkpoint: Path | None, resume: Path | None) -> 
         UsageError: if it cannot be used, or is to be new and is not.
     """
     if resume is not None:
+        if not (resume / MANIFEST).is_file():
+            raise UsageError(f"--resume {resume} holds no sweep: give the folder that the stopped sweep named")
         return Kept(Checkpoint(resume, job), job, ours=resume.name == _own_folder(job).name)
     folder = checkpoint or (_own_folder(job) if job.stop - job.start > _LONG else None)
     if folder is None:
         return Kept(None, job, ours=False)
-    if folder.is_dir() and any(folder.iterdir()):
+    begun = {p.name for p in folder.iterdir()} - {MANIFEST} if folder.is_dir() else set()
+    if begun or (checkpoint is not None and (folder / MANIFEST).exists()):
         raise UsageError(f"{folder} holds a sweep already: go on with --resume {folder}, or delete it")
     return Kept(Checkpoint(folder, job), job, ours=checkpoint is None)
 

@@ -98,6 +98,6 @@ def tried(hand: Hand, wanted: Range) -> Swept | Failed:
     """
     for _ in range(_TRIES):
         outcome = hand.sweep(wanted)
-        if isinstance(outcome, Swept) or outcome.reason.startswith("raised "):
+        if isinstance(outcome, Swept) or outcome.final:
             break
     return outcome

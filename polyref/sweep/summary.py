@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import functools
 from datetime import datetime
-from typing import Any
-
-import msgspec
 
 from polyref.grades import Grade
 from polyref.report import sweep as doc
@@ -40,7 +37,7 @@ def document(
     """
     swept, failed = found.swept, found.failed
     space, ordered = job.space, [swept[r] for r in sorted(swept)]
-    parts = [[_tallies(s.tallies[i]) for s in ordered] for i in range(len(job.epsilons))]
+    parts = [[s.tallies[i] for s in ordered] for i in range(len(job.epsilons))]
     return doc.Sweep(
         target=job.target,
         call=call,
@@ -68,10 +65,6 @@ def document(
         rate=round(found.fresh / seconds),
         started=started.isoformat(timespec="seconds"),
     )
-
-
-def _tallies(data: dict[str, Any]) -> dict[str, Tally]:
-    return {quantity: msgspec.convert(tally, Tally) for quantity, tally in data.items()}
 
 
 def _merged(space: Space, parts: list[dict[str, Tally]]) -> list[doc.Swept]:

@@ -11,7 +11,7 @@ import torch
 from polyref.subject.convention import Convention
 from polyref.subject.said import one_line
 from polyref.subject.state import ProcessState
-from polyref.sweep.batch import Batched
+from polyref.sweep.batch import Batched, Unusable
 from polyref.sweep.hearing import Hearing
 from polyref.sweep.job import Job, Range
 from polyref.sweep.judge import Judge
@@ -59,7 +59,6 @@ class Sweeper:
 
         Raises:
             Raised: if the subject does, or returns what is no loss.
-            MemoryError: if memory runs out.
         """
         job, rows = self._job, _ROWS if self._job.device == "cpu" else _ROWS_OF_DEVICE
         heard = [Hearing(judge) for _, judge in self._tried]
@@ -71,10 +70,10 @@ class Sweeper:
                 before = time.perf_counter()
                 try:
                     answers = subject.ask(logits, gradient=job.gradient)
-                except MemoryError:
-                    raise
+                except Unusable as e:
+                    raise Raised(str(e)) from None
                 except BaseException as e:  # no key and no signal of polyref's reaches this process
-                    raise Raised(one_line(e)) from None
+                    raise Raised(f"raised {one_line(e)}") from None
                 of_subject += time.perf_counter() - before
                 hearing.add(start, exact, answers.value, answers.gradient)
         results = [h.result() for h in heard]

@@ -6,6 +6,8 @@ import math
 
 import msgspec
 
+from polyref.report.structs import Real
+
 #: How many of the worst cases are kept.
 KEPT = 3
 
@@ -19,9 +21,9 @@ class Worst(msgspec.Struct, frozen=True):
         observed: what the subject returned, one number for a value and two for a gradient.
     """
 
-    size: float
+    size: Real
     place: int
-    observed: list[float]
+    observed: list[Real]
 
     @property
     def rank(self) -> tuple[float, int]:
@@ -64,9 +66,9 @@ class Tally(msgspec.Struct):
 
     counts: list[list[int]]
     ulps: list[Worst]
-    ulps_at_most: float
+    ulps_at_most: Real
     ratios: list[Worst]
-    ratios_at_most: float
+    ratios_at_most: Real
     first: list[int | None]
     filtered: int
     by_balls: int

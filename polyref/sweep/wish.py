@@ -9,6 +9,7 @@ from typing import Any
 
 from polyref import records
 from polyref.errors import UsageError
+from polyref.formats import named
 from polyref.report.document import Environment
 from polyref.spec import Spec
 from polyref.subject.client import Subject
@@ -21,6 +22,8 @@ from polyref.sweep.space import Kind, Space, part
 
 #: Places of a range: a second of work or some, so that little is lost and little is written.
 _LENGTH, _SHORT = 1 << 23, 1 << 14
+#: Inputs of one sweep: more would be more ranges than anybody waits for.
+_MOST = 1 << 43
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,10 @@ def job_of(wish: Wish) -> tuple[Job, Environment, str]:
     Raises:
         UsageError: if the target cannot be loaded or called, or cannot be asked for this.
     """
-    space = Space(wish.kind, wish.format, wish.sample, wish.seed)
+    space = Space(wish.kind, named(wish.format).name, wish.sample, wish.seed)
     start, stop = (0, space.size) if wish.places is None else part(wish.places, space)
+    if stop - start > _MOST:
+        raise UsageError(f"{stop - start} inputs are too many for one sweep: give a --range of at most {_MOST}")
     with Subject.open(
         wish.target,
         wish.init,
@@ -83,6 +88,8 @@ def job_of(wish: Wish) -> tuple[Job, Environment, str]:
         file = subject.source.file
     gradient = wish.kind == "margins" if wish.gradient is None else wish.gradient
     if gradient and not convention.differentiable:
+        if wish.gradient:
+            raise UsageError(f"{subject.name} has no gradients that polyref can ask for: leave --gradient out")
         gradient = False
     epsilons = wish.epsilons or _own_epsilons(subject.name, convention)
     for epsilon in epsilons:

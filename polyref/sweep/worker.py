@@ -49,8 +49,9 @@ def _swept(sweeper: Any, wanted: Range) -> dict[str, Any]:
     try:
         tallies, seconds = sweeper.sweep(wanted)
     except Raised as e:
-        return {"event": "raised", "error": str(e)}
-    return {"event": "swept", "tallies": msgspec.to_builtins(tallies), "seconds": msgspec.to_builtins(seconds)}
+        return {"event": "failed by subject", "reason": str(e)}
+    took = {"subject_seconds": seconds.subject, "judge_seconds": seconds.judge}
+    return {"event": "swept", "tallies": msgspec.to_builtins(tallies), "seconds": took}
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ int main(void) {
     if (!id) continue; /* the header */
     printf("{\"id\":\"%.*s\",", (int)strcspn(id, "\""), id);
     int n = atoi(after("\"classes\":"));
-    if (n > 64 || eps_1[strcspn(eps_1, "\"") + 1] != ']' || !after("\"rows\":1,") || !after("\"weight\":null") ||
+    if (!eps_1 || n > 64 || eps_1[strcspn(eps_1, "\"") + 1] != ']' || !after("\"rows\":1,") || !after("\"weight\":null") ||
         !after("\"link\":\"softmax\"") || !after("\"gamma\":\"0x0p+0\"") || !after("\"smoothing\":\"0x0p+0\"") ||
         !after("\"polynomial_link\":null") || !after("\"soft_target\":null") || after("\"target\":[-")) {
       puts("\"value\":null}");

@@ -41,7 +41,7 @@ def found_here(job_text: bytes) -> dict[Range, Any]:
     """What a job finds in this very process, as a child says it."""
     job = msgspec.json.decode(job_text, type=Job)
     sweeper = Sweeper(job, getattr(subjects, job.target.partition(":")[2]))
-    return {r: msgspec.to_builtins(sweeper.sweep(r)[0]) for r in job.ranges}
+    return {r: sweeper.sweep(r)[0] for r in job.ranges}
 
 
 def unbroken(job: Job) -> dict[Range, Any]:

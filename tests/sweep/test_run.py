@@ -15,7 +15,9 @@ import pytest
 
 from polyref.cli import run as command
 from polyref.errors import UsageError
+from polyref.report import structs
 from polyref.report import sweep as doc
+from polyref.sweep import hand as hands
 from polyref.sweep import local
 from polyref.sweep.checkpoint import Checkpoint
 from polyref.sweep.hand import Failed, Hand
@@ -60,6 +62,8 @@ def test_workers_find_what_is_found_here():
     ("name", "reason", "seconds"),
     [
         ("raising", "raised ValueError: not this one", PATIENCE),
+        ("shapeless", "returned shape (31,) for 32 rows", PATIENCE),
+        ("greedy", "raised MemoryError", PATIENCE),
         ("dying", "ended its process (exit 7)", PATIENCE),
         ("hanging", "took more than 5 s", 5.0),
     ],
@@ -70,7 +74,7 @@ def test_a_range_that_fails_is_named_and_all_others_are_there(name, reason, seco
     job = job_of(name, length=32)
     found, failed = swept(job, Checkpoint(tmp_path, job), seconds=seconds)
     spot = Range(0x4120, 0x4140)
-    assert failed == {spot: Failed(reason)}
+    assert failed == {spot: Failed(reason, final=name in ("raising", "shapeless"))}
     assert sorted([*found, spot]) == job.ranges
     # It is tried again when the sweep goes on, and what was done is not.
     again = Checkpoint(tmp_path, job)
@@ -148,6 +152,8 @@ def test_the_command_writes_what_it_shows(tmp_path, monkeypatch, capsys):
         (["--format", "bfloat16", "--margins", "--resume", "nowhere"], "--resume nowhere is no folder"),
         (["--format", "bfloat16", "--margins", "--resume", ".", "--checkpoint", "."], "not both"),
         (["--format", "bfloat16", "--margins", "--timeout", "0"], "--timeout 0 is not allowed"),
+        (["--format", "bfloat16", "--margins", "--resume", "."], "--resume . holds no sweep"),
+        (["--format", "bfloat16", "--margins", "--seed", "3"], "--seed 3 is for --sample"),
     ],
 )
 def test_mistakes_end_in_one_line(options, says, capsys):
@@ -163,11 +169,46 @@ def test_mistakes_end_in_one_line(options, says, capsys):
         ("mean_only", ((1.0,),), "mean_only returns one number a batch"),
         ("no_epsilon", (), "no_epsilon takes no epsilon that could be set: say which one it has with --epsilon"),
         ("textbook", ((1.0, 2.0),), "textbook cannot be asked for bfloat16, two classes and this loss"),
+        ("textbook", ((1e300,),), r"epsilon 1e\+300 is beyond bfloat16: give a smaller one"),
     ],
 )
 def test_subjects_that_cannot_be_swept_are_told_apart(name, epsilons, says):
     with pytest.raises(UsageError, match=says):
         wished(Wish(f"sweep.subjects:{name}", "margins", "bfloat16", epsilons))
+
+
+def test_what_is_infinite_or_no_number_survives_a_checkpoint(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    asked = ["--margins", "--range", "0x4120:0x4128", "--epsilon", "1", "--no-gradient", "--workers", "1"]
+    for form, folder, file in (("bf16", "--checkpoint", "first.json"), ("bfloat16", "--resume", "again.json")):
+        options = ["--format", form, *asked, folder, "kept", "--json", file]
+        assert command(["sweep", "sweep.subjects:nothing", *options]) == 1
+    first, again = (doc.loads(Path(name).read_bytes()) for name in ("first.json", "again.json"))
+    assert repr(first.losses) == repr(again.losses)
+    (found,) = first.losses[0].swept
+    assert found.worst_ulps[0].size == float("inf")
+    assert {c.observed[0] for c in found.worst_ulps} >= {"nan", "-inf"}
+    assert "All of it from a checkpoint" in capsys.readouterr().out
+
+
+def test_what_a_backward_pass_leaves_behind_does_not_change_what_it_returned():
+    places = {"format": "binary32", "start": 0x42B20000, "stop": 0x42B20100, "length": 0x100}
+    (ours,), (theirs,) = (unbroken(job_of(n, **places)).values() for n in ("textbook", "flushes_afterwards"))
+    assert repr(ours) == repr(theirs)
+
+
+def test_nothing_is_left_of_a_sweep_that_did_not_begin(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    asked = ["sweep", "sweep.subjects:textbook", "--format", "bfloat16", "--pairs", "--epsilon", "1"]
+    assert command([*asked, "--workers", "0"]) == 2
+    assert "--workers 0 is not allowed" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_child_that_cannot_start_ends_the_sweep(monkeypatch):
+    monkeypatch.setattr(hands, "_TO_START", 0.05)
+    with pytest.raises(UsageError, match=r"cannot be loaded to be swept: it took more than 0\.05 s twice"):
+        swept(job_of("textbook"))
 
 
 def test_a_killed_command_loses_the_ranges_in_flight_alone(tmp_path):
@@ -190,4 +231,4 @@ def test_a_killed_command_loses_the_ranges_in_flight_alone(tmp_path):
     assert resumed.judged == resumed.inputs == 1 << 16
     due = unbroken(job_of("slow", start=0, stop=1 << 16, length=1 << 14))
     found = [json.loads(path.read_bytes())["swept"]["tallies"] for path in sorted((tmp_path / "kept").glob("range-*"))]
-    assert found == json.loads(msgspec.json.encode([due[r] for r in sorted(due)]))
+    assert found == json.loads(msgspec.json.encode(structs.plain([due[r] for r in sorted(due)])))

@@ -242,6 +242,9 @@ void compare(
 enum Grade : int64_t { kCorrectlyRounded, kFaithful, kAccurate, kTextbook, kGrades, kOpen = -1 };
 
 Grade grade_of(int64_t certain, double ratio) {
+  if (!(ratio < kInfinity)) { // NaN, or nothing is known of the tolerance
+    return kOpen;
+  }
   if (certain & kCorrect) {
     return kCorrectlyRounded;
   }
@@ -257,7 +260,7 @@ Grade grade_of(int64_t certain, double ratio) {
   return certain & kSharp ? kAccurate : certain & kBlunt ? kTextbook : kOpen;
 }
 
-// What is found of a quantity in the part. `high` are inputs whose bounds exceed a floor.
+// What is found of a quantity in the part. `high` are inputs that were decided and whose bounds exceed a floor.
 struct Quantity {
   double ulps_floor, ratio_floor;
   int64_t* counts; // [grade][regime]
@@ -273,15 +276,15 @@ void count(Quantity& into, const Seen& seen, const Block& block, int64_t regimes
     }
     const int64_t place = block.begin + i;
     const double ulps = seen.ulps[i], ratio = seen.ratio[i];
-    if (!(ulps <= into.ulps_floor && ratio <= into.ratio_floor)) {
-      into.high.push_back(place);
-      into.high_ulps.push_back(ulps == ulps ? ulps : kInfinity);
-      into.high_ratio.push_back(ratio == ratio ? ratio : kInfinity);
-    }
     const Grade grade = grade_of(seen.certain[i], ratio);
     if (grade != kOpen) {
       into.counts[grade * regimes + block.regime[i]] += 1;
       into.first[grade] = into.first[grade] < 0 ? place : into.first[grade];
+      if (ulps > into.ulps_floor || ratio > into.ratio_floor) {
+        into.high.push_back(place);
+        into.high_ulps.push_back(ulps);
+        into.high_ratio.push_back(ratio);
+      }
     } else {
       into.open.push_back(place);
     }
