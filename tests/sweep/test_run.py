@@ -154,6 +154,7 @@ def test_the_command_writes_what_it_shows(tmp_path, monkeypatch, capsys):
         (["--format", "bfloat16", "--margins", "--timeout", "0"], "--timeout 0 is not allowed"),
         (["--format", "bfloat16", "--margins", "--resume", "."], "--resume . holds no sweep"),
         (["--format", "bfloat16", "--margins", "--seed", "3"], "--seed 3 is for --sample"),
+        (["--format", "bf16", "--pairs", "--sample", str(1 << 50)], f"{1 << 50} inputs are too many for one sweep"),
     ],
 )
 def test_mistakes_end_in_one_line(options, says, capsys):
