@@ -10,7 +10,7 @@ def attribute(held_by: Any, name: str, default: Any = None) -> Any:
     """The attribute of an object, or the default where there is none or looking it up raises."""
     try:
         return getattr(held_by, name, default)
-    except Exception:
+    except Exception:  # a stranger's __getattr__ or property may raise anything
         return default
 
 
@@ -24,5 +24,5 @@ def unwrapped(function: Any) -> Any:
     """What a decorator wrapped, as :func:`inspect.unwrap`; the object itself where that cannot be told."""
     try:
         return inspect.unwrap(function)
-    except Exception:
+    except Exception:  # a stranger's __wrapped__ may raise anything, or lead back to itself
         return function
