@@ -146,7 +146,7 @@ def _cases(runner: Runner, dialect: Dialect, fmt: Format, rows: int, seed: int) 
         if lower >= upper:
             continue
         for _ in range(rows):
-            classes = convention.classes or rng.choice((2, 3, 5, 10))
+            classes = convention.classes or rng.choice((2, 3, 3, 10) if convention.few_shapes else (2, 3, 5, 10))
             target = rng.randrange(classes)
             others = [fmt.round(rng.gauss(0, 2)) for _ in range(classes)]
             rest = [z for k, z in enumerate(others) if k != target] or [0.0]

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from polyref.nn._chunks import Chunk, Factors, Labels, blocks, chunk_elements, chunks, keeps_losses, total
 from polyref.nn._exponentials import TINY, Rows, compute_dtype, minus_one, narrow, wide, widest
-from polyref.nn._kernel import Parameters
+from polyref.nn._kernel import Parameters, ones
 from polyref.nn._pages import advise_large_pages
 from polyref.nn._response import respond, slopes
 
@@ -70,7 +70,7 @@ def backward_(
     filled: bool,
 ) -> None:
     """As :meth:`polyref.nn._kernel.Kernel.backward_`."""
-    if filled and out.device.type == "cpu" and (grad.item() == 1 if grad.numel() == 1 else bool((grad == 1).all())):
+    if filled and out.device.type == "cpu" and ones(grad):
         return
     ignoring = check_range(target, logits.shape[1], parameters.ignore_index)
     factors = Factors.of(target, weight, parameters, grad=grad, ignoring=ignoring)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from polyref.nn._kernel import Parameters
+from polyref.nn._kernel import Parameters, ones
 from polyref.nn._response import respond
 
 #: Elements of a chunk: the dozen float64 tensors of that size stay in a cache of a few megabytes.
@@ -210,7 +210,7 @@ def backward_(
     filled: bool,
 ) -> None:
     """As :meth:`polyref.nn._kernel.Kernel.backward_`."""
-    if filled and out.device.type == "cpu" and bool((grad == 1).all()):
+    if filled and out.device.type == "cpu" and ones(grad):
         return
     factors = row_factors(grad, target, weight, parameters)
     for rows in _chunks(logits):

@@ -191,6 +191,12 @@ class Convention:
     framework: FrameworkName = "torch"
     finished_by: str | None = None
 
+    @property
+    def few_shapes(self) -> bool:
+        """Whether data of few shapes are to be tried: JAX compiles a program for each, a thousand times as long as a
+        call takes."""
+        return self.framework == "jax"
+
     def parameter(self, name: str) -> Parameter | None:
         """The accepted parameter of polyref's name ``name``, or None."""
         return next((p for p in self.parameters if p.name == name), None)

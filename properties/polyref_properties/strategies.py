@@ -100,8 +100,16 @@ def _pattern(fmt: Format, leading: int) -> float:
 
 
 @cache
-def _class_counts(fixed: int | None) -> SearchStrategy[int]:
-    return st.just(fixed) if fixed is not None else st.sampled_from((2, 3, 4, 5, 2, 3, 1, 10))
+def _class_counts(fixed: int | None, *, few: bool) -> SearchStrategy[int]:
+    if fixed is not None:
+        return st.just(fixed)
+    return st.sampled_from((2, 3, 2, 3, 2, 3, 1, 10) if few else (2, 3, 4, 5, 2, 3, 1, 10))
+
+
+@cache
+def _row_counts(least: int, most: int, *, few: bool) -> SearchStrategy[int]:
+    # Two rows tell as much as more do: whether rows are mixed up, and what they are divided by.
+    return st.sampled_from(range(least, max(least, min(most, 2) if few else most) + 1))
 
 
 @cache
@@ -153,9 +161,9 @@ def cases(
         gamma: the focal exponent, where the subject can be told; 0 to 2 if it is not given.
         weighted: with class weights, without, or either (None).
     """
-    fmt = context.format
-    classes = draw(_class_counts(context.convention.classes))
-    target = draw(_targets(classes, draw(_one_of(tuple(range(rows[0], rows[1] + 1))))))
+    fmt, few = context.format, context.convention.few_shapes
+    classes = draw(_class_counts(context.convention.classes, few=few))
+    target = draw(_targets(classes, draw(_row_counts(*rows, few=few))))
     batch = tuple(draw(logits(fmt, classes, t, draw(_one_of(kinds)))) for t in target)
     if "gamma" not in context.dialect.settable:
         gamma = None

@@ -67,7 +67,7 @@ def test_opcheck(reduction: str, shape: tuple[int, ...]) -> None:
         torch.library.opcheck(operators.forward.default, (z, y, w, *arguments, True, torch.float32))
         loss, _ = loss_of(z, y, p, w)
         torch.library.opcheck(
-            operators.backward_.default, (torch.empty_like(z), torch.ones_like(loss), z, y, w, *arguments, False)
+            operators.backward_.default, (torch.empty_like(z), torch.ones_like(loss), z, y, w, *arguments)
         )
 
 

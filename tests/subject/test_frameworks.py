@@ -264,6 +264,41 @@ def test_a_loss_that_cannot_be_traced_is_run_as_it_is():
     assert sum(seen.gradient[0]) == pytest.approx(0, abs=1e-15)
 
 
+def test_one_program_of_jax_gives_the_value_and_the_gradient():
+    # To compile a program takes a thousand times as long as to run it.
+    poly1, traced = foreign("jax:poly1"), []
+
+    def counted(logits, labels):
+        traced.append(logits.shape)
+        return poly1(logits, labels)
+
+    convention = Convention("counted", "function", formats=("binary64",), reductions=("none",), framework="jax")
+    subject = LocalSubject(counted, convention=convention)
+    alone = subject.observe(PRINTED, gradient=False)
+    with_gradient = subject.observe(PRINTED, gradient=True)
+    assert traced == [(2, 3)]
+    assert alone.value == with_gradient.value
+    assert alone.gradient is None
+    assert with_gradient.gradient is not None
+
+
+def test_a_loss_in_jax_without_a_derivative_keeps_its_value():
+    needs("jax")
+    import jax
+
+    poly1 = foreign("jax:poly1")
+
+    def opaque(logits, labels):
+        return jax.pure_callback(poly1, jax.ShapeDtypeStruct(logits.shape[:1], logits.dtype), logits, labels)
+
+    convention = Convention("opaque", "function", formats=("binary64",), reductions=("none",), framework="jax")
+    subject = LocalSubject(opaque, convention=convention)
+    for _ in range(2):
+        assert subject.observe(PRINTED, gradient=False).value == pytest.approx(POLY_1, rel=1e-15)
+    seen = subject.observe(PRINTED)
+    assert (seen.value, seen.gradient) == (pytest.approx(POLY_1, rel=1e-15), None)
+
+
 def test_a_loss_of_keras():
     convention = local("tensorflow:Poly1").convention
     assert convention.text == 'Poly1(epsilon=…, reduction="none", from_logits=True)(one_hot_labels, logits) → (N,)'

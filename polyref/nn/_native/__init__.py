@@ -18,7 +18,7 @@ from polyref.native import build as build
 from polyref.native import built as built
 from polyref.native import library_path as library_path
 from polyref.native import load as load
-from polyref.nn._kernel import REDUCTIONS, Parameters
+from polyref.nn._kernel import REDUCTIONS, Parameters, ones
 from polyref.nn._response import tables
 
 #: What the operators take for the parameters of a loss, in their order.
@@ -82,7 +82,9 @@ def backward_(
     Raises:
         BuildError: if the backend is not built, or cannot be loaded.
     """
+    if filled and ones(grad):
+        return
     if not available():
         load()
     operator = torch.ops.polyref_native.backward_.default
-    operator(out, grad, logits, target, weight, *_arguments(parameters, _bits(logits)), filled)
+    operator(out, grad, logits, target, weight, *_arguments(parameters, _bits(logits)))

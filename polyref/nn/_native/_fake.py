@@ -43,7 +43,6 @@ def _backward(
     ignore_index: int,
     reduction: int,
     groups: int,
-    filled: bool,
 ) -> None:
     return None
 

@@ -157,8 +157,7 @@ void backward_(
     double gamma,
     int64_t ignore_index,
     int64_t reduction,
-    int64_t groups,
-    bool filled) {
+    int64_t groups) {
   Problem problem = problem_of(logits, target, ignore_index, reduction, groups);
   const bool each = problem.reduction == Reduction::none;
   TORCH_CHECK(
@@ -170,13 +169,6 @@ void backward_(
       grad.scalar_type(),
       grad.dim() > 0 ? grad.stride(0) : 0,
       grad.dim() > 1 ? grad.stride(1) : 0};
-  bool done = filled && !each;
-  for (int64_t group = 0; group < problem.groups && done; ++group) {
-    done = read(problem.incoming, group, 0) == 1;
-  }
-  if (done) {
-    return;
-  }
   problem.response = response_of(coefficients, lengths, crossover, bend, gamma);
   const Tensor weights = weights_of(weight, problem);
   TORCH_CHECK(
@@ -196,8 +188,8 @@ TORCH_LIBRARY(polyref_native, m) {
       "-> (Tensor, Tensor)");
   m.def(
       "backward_(Tensor(a!) out, Tensor grad, Tensor logits, Tensor target, Tensor? weight, float[] coefficients, "
-      "int[] lengths, float crossover, float bend, float gamma, int ignore_index, int reduction, int groups, "
-      "bool filled) -> ()");
+      "int[] lengths, float crossover, float bend, float gamma, int ignore_index, int reduction, int groups) "
+      "-> ()");
 }
 
 TORCH_LIBRARY_IMPL(polyref_native, CPU, m) {

@@ -5,13 +5,15 @@ say, would be binary64 otherwise, and the loss of a binary32 batch with it.
 
 A program is compiled once for each shape, dtype and setting, which takes far longer than to run it. So epsilon is
 traced like the data, where the subject can be traced so; else it is a constant; and a subject that cannot be traced at
-all is run operation by operation.
+all is run operation by operation. And there is one program for the value alone and for the value with its gradient: the
+latter, where the subject can be differentiated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -36,8 +38,9 @@ class Jax(Framework):
         self._jax: Any = import_module("jax")
         self._numpy: Any = import_module("jax.numpy")
         self._programs: dict[Any, Any] = {}
-        #: By id, the way in which a subject was last seen to work, and the subject: its id must not be used again.
-        self._ways: dict[int, tuple[Any, int]] = {}
+        #: By id, the subject, whose id must not be used again, the way in which it was last seen to work, and whether
+        #: it could be differentiated so.
+        self._ways: dict[int, tuple[Any, int, bool]] = {}
 
     def array(self, tensor: Tensor) -> Any:
         with self._jax.enable_x64(tensor.dtype is torch.float64):
@@ -57,19 +60,21 @@ class Jax(Framework):
 
     def _answer(self, call: Call) -> tuple[Any, list[Any] | None]:
         """What is returned, and the gradient of each array in it."""
-        _, first = self._ways.get(id(call.subject), (None, _TRACED))
-        for way in range(first, _EAGER):
+        wanted = call.logits.requires_grad
+        _, first, differentiable = self._ways.get(id(call.subject), (None, _TRACED, True))
+        with_gradient = (True,) if wanted else (True, False) if differentiable else (False,)
+        for way, gradient in product(range(first, _EAGER), with_gradient):
             try:
-                found = self._compiled(call, way)
+                values, gradients = self._compiled(call, way, gradient=gradient)
             except Exception:  # whatever tracing stumbles over, the next way may do without; the last one raises
                 continue
-            self._ways[id(call.subject)] = call.subject, way
-            return found
+            self._ways[id(call.subject)] = call.subject, way, gradient
+            return values, gradients if wanted else None
         found = self._eager(call)
-        self._ways[id(call.subject)] = call.subject, _EAGER
+        self._ways[id(call.subject)] = call.subject, _EAGER, wanted
         return found
 
-    def _compiled(self, call: Call, way: int) -> tuple[Any, list[Any] | None]:
+    def _compiled(self, call: Call, way: int, *, gradient: bool) -> tuple[Any, list[Any] | None]:
         fixed, given, at = {}, {}, ""
         for name, value in call.values():
             if value is call.logits:
@@ -81,7 +86,7 @@ class Jax(Framework):
             else:
                 fixed[name] = value
         settings = repr(sorted(fixed.items()))
-        key = (id(call.subject), way, at, call.logits.requires_grad, tuple(sorted(given)), settings)
+        key = (id(call.subject), way, at, gradient, tuple(sorted(given)), settings)
         if key not in self._programs:
 
             def program(given: dict[str, Any], logits: Any) -> tuple[Any, list[Any] | None]:
@@ -90,7 +95,7 @@ class Jax(Framework):
                     made = call.subject if settings is None else call.subject(**settings)
                     return made(*positional, **keywords)
 
-                return self._differentiated(loss, logits) if call.logits.requires_grad else (loss(logits), None)
+                return self._differentiated(loss, logits) if gradient else (loss(logits), None)
 
             self._programs[key] = self._jax.jit(program)
         found: tuple[Any, list[Any] | None] = self._programs[key](given, self.array(call.logits))
