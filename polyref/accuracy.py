@@ -6,7 +6,7 @@ import json
 from typing import Any, cast
 
 from polyref.formats import Format
-from polyref.grades import BOUNDS, Error, Row, grade_format
+from polyref.grades import BOUNDS, Error, Graded, Row, grade_format
 from polyref.options import PROFILES, Options
 from polyref.report import document as doc
 from polyref.subject.dialect import Dialect
@@ -14,6 +14,13 @@ from polyref.subject.runner import Runner
 
 #: Digits of a place on the axis: it is for drawing, and the logits are exact.
 _DIGITS = 4
+
+
+def measured(runner: Runner, dialect: Dialect, fmt: Format, options: Options) -> Graded:
+    """Grade a subject in one format."""
+    _, rows = PROFILES[options.profile]
+    again = [c for c in options.again if c.format == fmt]
+    return grade_format(runner, dialect, fmt, rows=rows, seed=options.seed, again=again)
 
 
 class Accuracy:
@@ -31,11 +38,8 @@ class Accuracy:
         self.specs: list[dict[str, Any]] = []
         self._numbers: dict[str, int] = {}
 
-    def measure(self, runner: Runner, dialect: Dialect, fmt: Format, options: Options) -> None:
-        """Grade a subject in one more format."""
-        _, rows = PROFILES[options.profile]
-        again = [c for c in options.again if c.format == fmt]
-        graded = grade_format(runner, dialect, fmt, rows=rows, seed=options.seed, again=again)
+    def record(self, fmt: Format, graded: Graded) -> None:
+        """Add what was found in one more format."""
         self.grades += [
             doc.Grade(
                 quantity=cast(doc.Quantity, quantity),

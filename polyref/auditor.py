@@ -1,7 +1,4 @@
-"""The audit: target -> load -> probe -> identify -> properties -> grades -> document.
-
-:func:`findings` is the one iterator of verdicts; the command line, Python and pytest draw from it.
-"""
+"""The audit: target -> load -> probe -> identify -> properties -> grades -> document."""
 
 from __future__ import annotations
 
@@ -18,25 +15,28 @@ import msgspec
 from polyref import conduct, records
 from polyref.accuracy import Accuracy
 from polyref.case import Case
-from polyref.choice import chosen
 from polyref.compare import compare_with
 from polyref.errors import NothingMeasured, PolyrefError, UsageError
-from polyref.formats import Format, named
+from polyref.formats import Format
+from polyref.halves import Other, Unusual, beside
+from polyref.judging import audited_formats as audited_formats
+from polyref.judging import chosen_laws as chosen_laws
+from polyref.judging import done, units
+from polyref.judging import drawn_by_chance as drawn_by_chance
+from polyref.judging import findings as findings
 from polyref.options import AUDITED as AUDITED
-from polyref.options import CLIMBS
 from polyref.options import PROFILES as PROFILES
 from polyref.options import Options as Options
 from polyref.options import Profile as Profile
 from polyref.options import Result as Result
-from polyref.property import Context, Property, by_chance, check, load_properties, objection, refuses_one_class
+from polyref.property import Context, Property, check, objection, refuses_one_class
 from polyref.records import RETURNS_A_VALUE as RETURNS_A_VALUE
-from polyref.remedies import worded
 from polyref.report import document as doc
 from polyref.report.progress import Meter, progress
-from polyref.search import Found, breakdown, search
+from polyref.search import Found
 from polyref.spec import Reduction
 from polyref.subject.client import Subject
-from polyref.subject.convention import PROBABILITIES, Convention, ReturnsNothing
+from polyref.subject.convention import PROBABILITIES, ReturnsNothing
 from polyref.subject.defaults import defaults
 from polyref.subject.dialect import Dialect
 from polyref.subject.identify import identify
@@ -44,20 +44,26 @@ from polyref.subject.runner import Audited, Death, Exhausted, Runner
 from polyref.verdict import Outcome, Verdict
 
 
-def audit(target: str, options: Options | None = None, *, quiet: bool = False) -> doc.Document:
+def audit(target: str, options: Options | None = None, *, quiet: bool = False, processes: int = 1) -> doc.Document:
     """Audit a target in a child process.
 
     Args:
         target: ``package.module:attr`` or ``path/to/file.py:attr``.
         options: what to look at, and how hard.
         quiet: show no line of progress, because something else does.
+        processes: how many may judge it, 1 or 2; the document is the same.
 
     Raises:
         UsageError: if the target cannot be loaded, or no convention works (``NoConvention``).
         NothingMeasured: if it answered no case, or what it returns is no loss (``NotJudged``).
     """
     options = options or Options()
-    return gated(audit_of(target, lambda: opened(target, options), options, quiet=quiet), options)
+    made = partial(audit_of, target, lambda: opened(target, options), options, quiet=quiet)
+    # A few searches are done before a second process has come up, and two would not share a budget of seconds.
+    if processes > 1 and options.profile != "quick" and not options.laws and options.budget is None:
+        with contextlib.suppress(Unusual):
+            return gated(made(by_two=True), options)
+    return gated(made(), options)
 
 
 def gated(document: doc.Document, options: Options) -> doc.Document:
@@ -80,11 +86,24 @@ def opened(target: str, options: Options) -> Subject:
 
 
 def audit_of(
-    target: str, start: Callable[[], AbstractContextManager[Audited]], options: Options, *, quiet: bool = False
+    target: str,
+    start: Callable[[], AbstractContextManager[Audited]],
+    options: Options,
+    *,
+    quiet: bool = False,
+    by_two: bool = False,
 ) -> doc.Document:
     """Audit what ``start`` brings up, under the name of a target.
 
+    Args:
+        target: the name.
+        start: what brings the subject up.
+        options: what to look at, and how hard.
+        quiet: show no line of progress.
+        by_two: have another process judge half of it.
+
     Raises:
+        Unusual: if another process was to judge half of it, and one must judge it all.
         UsageError: what ``start`` raises, or for a law or a format that cannot be asked for.
         NothingMeasured: if the subject answered no case.
     """
@@ -95,66 +114,9 @@ def audit_of(
         meter.doing("loading")
         try:
             with start() as runner:
-                return _audited(target, runner, options, meter, started)
+                return _audited(target, runner, options, meter, started, by_two=by_two)
         except ReturnsNothing as e:
             return records.nothing_returned(target, e, options, started, time.monotonic() - clock)
-
-
-def chosen_laws(options: Options) -> tuple[Property, ...]:
-    """The laws that the options ask for, in the order of an audit.
-
-    Raises:
-        UsageError: for one that there is not, with the nearest that are.
-    """
-    laws = {law.id: law for law in load_properties()}
-    return tuple(laws[i] for i in chosen(options.laws, laws, "law"))
-
-
-def findings(runner: Runner, dialect: Dialect, options: Options, *, chance: bool | None = None) -> Iterator[Result]:
-    """Every law's verdict on a subject, as each is reached.
-
-    A subject that raises the same error under one law after another breaks the first of them; the others are judged by
-    the cases that it answers, and are open where there are none.
-
-    Args:
-        runner: the subject.
-        dialect: what it computes.
-        options: what to look at, and how hard.
-        chance: whether its answers are drawn by chance, None where nobody has asked yet.
-    """
-    (examples, _), climbs = PROFILES[options.profile], CLIMBS[options.profile]
-    formats = audited_formats(runner.convention, options)
-    # A format that the subject does not compute in would show its lost digits in every law: the two that are about
-    # the size of the error, which are the guided ones, say it once.
-    computed = [f for f in formats if dialect.precision is None or f.precision <= dialect.precision] or formats
-    first: dict[str, str] = {}  # breakdowns, and the laws that met them
-    if chance is None:
-        chance = drawn_by_chance(runner, dialect, options)
-    for law in (worded(law, runner.convention.framework) for law in chosen_laws(options)):
-        reason = objection(law, runner.convention, dialect)
-        if reason is not None:
-            yield Result(law, formats[0], None, reason)
-            continue
-        asked = formats if law.guided else computed
-        for fmt in asked if law.formats == "each" else computed[:1]:
-            if chance and not law.of_chance:
-                yield Result(law, fmt, Found(Verdict.INCONCLUSIVE, None, None, 0, 0.0), _CHANCE)
-                continue
-            context = Context(runner, dialect, fmt)
-            aside = [broke for broke, met_by in first.items() if met_by != law.id]
-            found = search(law, context, examples=law.examples(examples), seed=options.seed, climbs=climbs, aside=aside)
-            if found.outcome is not None and (broke := breakdown(found.outcome)):
-                first.setdefault(broke, law.id)
-            yield Result(
-                law, fmt, found, f"not decided: {found.aside}, see {first[found.aside]}" if found.aside else ""
-            )
-
-
-def drawn_by_chance(runner: Runner, dialect: Dialect, options: Options) -> bool:
-    """Whether the subject's answers are drawn by chance, so that no law that compares numbers says anything of it."""
-    with contextlib.suppress(Exhausted):
-        return by_chance(runner, audited_formats(runner.convention, options)[0], dialect.spec)
-    return False
 
 
 def recorded(
@@ -175,22 +137,9 @@ def _ends_alone(target: str, options: Options, death: Death) -> bool | None:
         return None
 
 
-def audited_formats(convention: Convention, options: Options) -> tuple[Format, ...]:
-    """The formats asked for that the subject accepts, widest first.
-
-    Raises:
-        UsageError: if it accepts none of them.
-    """
-    chosen = tuple(f for f in map(named, convention.formats) if f in options.formats)
-    if not chosen:
-        asked, accepted = (", ".join(f.name for f in options.formats)), ", ".join(convention.formats)
-        tried = convention.attempts[-1].outcome if convention.attempts and not accepted else ""
-        why = f" ({tried})" if tried else ""
-        raise UsageError(f"{convention.name} accepts none of {asked}: it takes {accepted or 'no format'}{why}")
-    return chosen
-
-
-def _audited(target: str, runner: Audited, options: Options, meter: Meter, started: datetime) -> doc.Document:
+def _audited(
+    target: str, runner: Audited, options: Options, meter: Meter, started: datetime, *, by_two: bool
+) -> doc.Document:
     clock = time.monotonic()
     formats = audited_formats(runner.convention, options)
     meter.total(len(chosen_laws(options)) + 2 + len(formats))
@@ -211,23 +160,30 @@ def _audited(target: str, runner: Audited, options: Options, meter: Meter, start
             alone=partial(_ends_alone, target, options),
         )
     chance = drawn_by_chance(runner, dialect, options)
-    notes = [*dialect.notes]
-    with contextlib.suppress(Exhausted):  # said below
-        notes += _notes(runner, dialect, options, chance=chance)
-    meter.step()
-    found: list[Result] = []
-    seen: set[str] = set()
-    for result in findings(runner, dialect, options, chance=chance):
-        if result.law.id not in seen:
-            seen.add(result.law.id)
-            meter.step(result.law.id)
-        found.append(result)
-    accuracy = Accuracy()
     # Accuracy is accuracy for a formula: a subject of another one is not graded.
     graded = dialect.known and not chance and runner.convention.inputs not in PROBABILITIES and not options.laws
+    notes = [*dialect.notes]
+    every, told = units(runner.convention, dialect, options, chance=chance), set[str]()
+
+    def look(at: Result | Format) -> None:
+        if isinstance(at, Format):
+            meter.step(f"grading {at.name}")
+        elif at.law.id not in told:
+            told.add(at.law.id)
+            meter.step(at.law.id)
+
+    with _other(runner, dialect, options, graded=graded, wanted=by_two and not chance) as other:
+        with contextlib.suppress(Exhausted):  # said below
+            notes += _notes(runner, dialect, options, chance=chance)
+        meter.step()
+        if other is None:
+            judged = done(enumerate(every), formats if graded else (), runner, dialect, options, look=look)
+        else:
+            judged = other.share(look)
+    accuracy = Accuracy()
     for fmt in formats if graded else ():
-        meter.step(f"grading {fmt.name}")
-        accuracy.measure(runner, dialect, fmt, options)
+        accuracy.record(fmt, judged.graded[fmt.name])
+    found = judged.results(every)
     with contextlib.suppress(Exhausted):
         found = [_with_graded(r, accuracy.grades, runner, dialect) for r in found]
     notes += conduct.circumstances(runner)
@@ -246,7 +202,15 @@ def _audited(target: str, runner: Audited, options: Options, meter: Meter, start
     )
 
 
-_CHANCE = "its answers are drawn by chance, and the same call gives another one each time"
+def _other(
+    runner: Audited, dialect: Dialect, options: Options, *, graded: bool, wanted: bool
+) -> AbstractContextManager[Other | None]:
+    """Another process for half of the work, if one is wanted and can be had."""
+    if wanted and isinstance(runner, Subject):
+        return beside(runner, dialect, options, graded=graded)
+    return contextlib.nullcontext()
+
+
 _ORDER = {"violated": 0, "inconclusive": 1, "holds": 2, "not_applicable": 3}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Literal
@@ -29,7 +30,7 @@ def audit(
     *targets: str,
     json: OutputFile = None,
     drawn: Drawn | None = None,
-    jobs: Whole = 1,
+    jobs: Whole | None = None,
     scheduler: str | None = None,
     formats: str | None = None,
     profile: Literal["quick", "default", "long"] = "default",
@@ -68,7 +69,8 @@ def audit(
     json
         Write the document to this file.
     jobs
-        How many audits run at once.
+        How many audits run at once, 1 by default. Of a single one, how many processes judge it, 1 or 2; 2 by default,
+        where there are two cores.
     scheduler
         The tcp://HOST:PORT of a Dask scheduler whose workers audit, as many at once as there are.
     formats
@@ -127,12 +129,16 @@ def audit(
         framework=framework,
         baseline=gate.read(baseline, update=update_baseline),
     )
-    check_count("--jobs", jobs)
+    if jobs is not None:
+        check_count("--jobs", jobs)
     paths = outputs.asked({"json": json, **_named(drawn)})
     if targets:
-        return many.run((target, *targets), options, jobs=jobs, folders=paths, scheduler=scheduler)
+        return many.run((target, *targets), options, jobs=jobs or 1, folders=paths, scheduler=scheduler)
     outputs.check(paths, beside={"the baseline": baseline})
-    found = au.audit(target, options) if scheduler is None else many.audit_one(target, options, scheduler=scheduler)
+    if scheduler is None:
+        found = au.audit(target, options, processes=min(jobs or os.cpu_count() or 1, 2))
+    else:
+        found = many.audit_one(target, options, scheduler=scheduler)
     outputs.write(found, paths)
     if not outputs.on_standard_output(paths):
         terminal.render(found, screen.Screen())

@@ -332,7 +332,7 @@ def test_a_loss_that_returns_nothing(run: Run, tmp_path: Path) -> None:
 def test_exit_codes_of_an_audit(
     run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, found: document.Document, answer: tuple[int, str]
 ) -> None:
-    monkeypatch.setattr(au, "audit", lambda *_: found)
+    monkeypatch.setattr(au, "audit", lambda *_, **__: found)
     done = run("audit", "a:b", "--json", tmp_path / "new" / "a.json", "--html", tmp_path / "new" / "a.html")
     assert done.code == answer[0]
     assert done.err == ""
@@ -343,7 +343,7 @@ def test_exit_codes_of_an_audit(
 
 def test_options_reach_the_audit(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr(au, "audit", lambda target, options: seen.append((target, options)) or build())
+    monkeypatch.setattr(au, "audit", lambda target, options, **_: seen.append((target, options)) or build())
     run(
         *("audit", "a:b", "--formats", "binary32, binary64", "--seed", "-7", "--profile", "quick"),
         *("--init", "n=3", "--init", "name=x", "--call", "e=[1, 2]", "--timeout", "2.5", "--memory", "0.5"),
@@ -374,7 +374,7 @@ def test_what_is_no_loss_is_not_judged(run: Run, tmp_path: Path) -> None:
 
 
 def test_nothing_could_be_measured(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def nothing(*_: object) -> None:
+    def nothing(*_: object, **__: object) -> None:
         raise NothingMeasured("b answered no case: give it more time with --timeout")
 
     monkeypatch.setattr(au, "audit", nothing)

@@ -93,7 +93,7 @@ def test_files_of_each_target(capsys: pytest.CaptureFixture[str], tmp_path: Path
 def test_one_target_writes_files(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("polyref.auditor.audit", lambda target, _: found(target, finding("law-x", "holds")))
+    monkeypatch.setattr("polyref.auditor.audit", lambda target, _, **__: found(target, finding("law-x", "holds")))
     assert run(capsys, GOOD, "--json", tmp_path / "a.json")[0] == 0
     assert document.read(tmp_path / "a.json").subject.target == GOOD
 

@@ -54,8 +54,9 @@ class Subject:
         limits: Limits,
         *,
         device: str,
-        forms: Forms,
-        framework: str | None,
+        forms: Forms = FOUND_OUT,
+        framework: str | None = None,
+        convention: Convention | None = None,
     ) -> None:
         parsed = parse_target(target)
         if in_worker():
@@ -84,7 +85,7 @@ class Subject:
             "device": device,
             "forms": forms.given,
             "framework": framework,
-            "convention": None,
+            "convention": None if convention is None else _without_attempts(convention),
         }
         self._slot = Slot(self, module="polyref.subject.worker", memory_bytes=limits.memory_bytes)
         try:
@@ -92,7 +93,7 @@ class Subject:
         except BaseException:
             self.close()
             raise
-        self._request["convention"] = self.convention.to_json() | {"attempts": []}
+        self._request["convention"] = _without_attempts(self.convention)
 
     @classmethod
     def open(
@@ -127,6 +128,23 @@ class Subject:
         if framework is not None:
             check_name(framework)
         return cls(target, init or {}, call or {}, limits, device=device, forms=forms, framework=framework)
+
+    @classmethod
+    def known(
+        cls, target: str, convention: Convention, limits: Limits = DEFAULT_LIMITS, *, device: str = "cpu"
+    ) -> Subject:
+        """Load a target in a child process whose convention was found by another one.
+
+        Args:
+            target: as for :meth:`open`.
+            convention: how it is called.
+            limits: what the subject may use.
+            device: as for :meth:`open`.
+
+        Raises:
+            UsageError: if the target cannot be imported.
+        """
+        return cls(target, {}, {}, limits, device=device, convention=convention)
 
     def observe(self, case: Case, *, gradient: bool = True, twice: bool = False, manner: Manner = PLAIN) -> Observation:
         """Run one case.
@@ -316,6 +334,10 @@ class Subject:
             f"{self.name}: the call {trial} {how}{last}: mend it, or steer the call with --init and --call",
             (Attempt(trial, f"killed: {reason}"),),
         )
+
+
+def _without_attempts(convention: Convention) -> dict[str, Any]:
+    return convention.to_json() | {"attempts": []}
 
 
 def in_worker() -> bool:

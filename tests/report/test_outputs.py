@@ -43,7 +43,7 @@ def stored(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def _audited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auditor, "audit", lambda *_: build())
+    monkeypatch.setattr(auditor, "audit", lambda *_, **__: build())
     monkeypatch.setattr(many, "audit", lambda *_, **__: build())
 
 

@@ -1,0 +1,196 @@
+"""One audit by two processes: its searches are dealt out, and each process has a subject of its own.
+
+What a search finds depends on its law, its format and the seed, and on nothing that was asked before it; so the
+document is the one that a single process writes. Where that is not certain, because a case ended the subject's process,
+an error was set aside under the laws that met it later, or the other process failed, :class:`Unusual` says so, and a
+single process judges everything anew.
+"""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from polyref.errand import Errands, Order
+from polyref.errors import PolyrefError
+from polyref.formats import Format
+from polyref.judging import Done, Unit, audited_formats, done, units
+from polyref.options import Options, Result
+from polyref.search import breakdown
+from polyref.subject.client import Subject
+from polyref.subject.convention import Convention
+from polyref.subject.dialect import Dialect
+
+
+class Unusual(Exception):
+    """One process must judge everything."""
+
+
+class Half(NamedTuple):
+    """What the other process found, and when its subject wrote to its output, as the subject has it."""
+
+    done: Done
+    writes: frozenset[str]
+
+
+class Deal:
+    """Who does what; both processes come to the same.
+
+    Args:
+        convention: how the subject is called.
+        dialect: what it computes; its answers are not drawn by chance.
+        options: of the audit.
+        graded: whether the subject is graded.
+
+    Attributes:
+        every: all that is to be judged.
+    """
+
+    def __init__(self, convention: Convention, dialect: Dialect, options: Options, *, graded: bool) -> None:
+        self.every = units(convention, dialect, options, chance=False)
+        self._formats = audited_formats(convention, options)
+        searched = [i for i, unit in enumerate(self.every) if unit.objection is None]
+        if convention.few_shapes:
+            # Each format to one of them: both would compile the programs of a format that they share.
+            self._others = {i for i in searched if self.every[i].format != self._formats[0]}
+            theirs = self._formats[1:]
+        else:
+            self._others = set(searched[1::2])
+            theirs = self._formats[1::2]
+        self._grading = {f: f in theirs for f in self._formats} if graded else {}
+
+    @property
+    def worth_it(self) -> bool:
+        """Whether there is something for either of them."""
+        return 0 < len(self._others) < len(self.every)
+
+    def units(self, *, other: bool) -> Iterator[tuple[int, Unit]]:
+        """The units of one process, with their numbers."""
+        return ((i, unit) for i, unit in enumerate(self.every) if (i in self._others) == other)
+
+    def grading(self, *, other: bool) -> list[Format]:
+        """The formats that one process grades the subject in."""
+        return [fmt for fmt, who in self._grading.items() if who == other]
+
+
+def check_usual(subject: Subject, result: Result | None = None) -> None:
+    """Check that nothing has come up that later searches depend on.
+
+    Raises:
+        Unusual: if something has.
+    """
+    found = None if result is None else result.found
+    broke = found is not None and found.outcome is not None and breakdown(found.outcome)
+    if subject.deaths or subject.exhausted is not None or broke or (found is not None and (found.cut or found.aside)):
+        raise Unusual
+
+
+class Other:
+    """The other process, from here.
+
+    Args:
+        deal: who does what.
+        piece: its work.
+        subject: the subject of this process.
+        dialect: what it computes.
+        options: of the audit.
+    """
+
+    def __init__(self, deal: Deal, piece: bytes, *, subject: Subject, dialect: Dialect, options: Options) -> None:
+        self._deal, self._subject, self._dialect, self._options = deal, subject, dialect, options
+        self._errands = Errands(Order.here("half", None))
+        self._answer: Any = None
+        self._thread = threading.Thread(target=self._run, args=(piece,), daemon=True)
+        self._thread.start()
+
+    def _run(self, piece: bytes) -> None:
+        try:
+            self._answer = self._errands.run(piece)
+        except Exception as e:  # the one process that judges everything will meet it too, or there is no need to
+            self._answer = e
+
+    def share(self, look: Callable[[Result | Format], None]) -> Done:
+        """Do the half of this process, and wait for that of the other.
+
+        Args:
+            look: called with each result of this process, and with each format before it is graded.
+
+        Raises:
+            Unusual: if something has come up, here or there, that later searches depend on.
+        """
+
+        def checked(at: Result | Format) -> None:
+            check_usual(self._subject, at if isinstance(at, Result) else None)
+            if not self._thread.is_alive():
+                self._half()
+            look(at)
+
+        deal = self._deal
+        mine = done(
+            deal.units(other=False),
+            deal.grading(other=False),
+            self._subject,
+            self._dialect,
+            self._options,
+            look=checked,
+        )
+        check_usual(self._subject)
+        self._thread.join()
+        theirs = self._half()
+        mine.add(theirs.done)
+        self._subject.writes |= theirs.writes
+        return mine
+
+    def _half(self) -> Half:
+        if not isinstance(self._answer, Half):
+            raise Unusual
+        return self._answer
+
+    def close(self) -> None:
+        """End it."""
+        self._errands.close()
+
+
+@contextmanager
+def beside(subject: Subject, dialect: Dialect, options: Options, *, graded: bool) -> Iterator[Other | None]:
+    """The other process, at work for the time of the block; None where one is enough.
+
+    Args:
+        subject: the subject.
+        dialect: what it computes; its answers are not drawn by chance.
+        options: of the audit.
+        graded: whether the subject is graded.
+    """
+    deal = Deal(subject.convention, dialect, options, graded=graded)
+    if not deal.worth_it or subject.deaths:
+        yield None
+        return
+    # What explains a deviation is functions; it is asked only when findings are recorded, which is done here.
+    arguments = (subject.target, subject.convention.to_json(), replace(dialect, otherwise=()), options, graded)
+    piece = pickle.dumps((other_half, arguments, {}))
+    other = Other(deal, piece, subject=subject, dialect=dialect, options=options)
+    try:
+        yield other
+    finally:
+        other.close()
+
+
+def other_half(
+    target: str, convention: dict[str, Any], dialect: Dialect, options: Options, graded: bool
+) -> Half | None:
+    """What the other process does; None if it met what a single process must judge."""
+    known = Convention.from_json(convention)
+    deal = Deal(known, dialect, options, graded=graded)
+    with suppress(PolyrefError, Unusual), Subject.known(target, known, options.all_limits) as subject:
+
+        def look(at: Result | Format) -> None:
+            check_usual(subject, at if isinstance(at, Result) else None)
+
+        found = done(deal.units(other=True), deal.grading(other=True), subject, dialect, options, look=look)
+        check_usual(subject)
+        return Half(found, frozenset(subject.writes))
+    return None

@@ -1,0 +1,107 @@
+"""One audit by two processes says what one process says, and gives way to it where that is not certain."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+from report.example import build
+
+from polyref import auditor
+from polyref.formats import BINARY32
+from polyref.halves import Deal, Unusual
+from polyref.options import AUDITED, Options
+from polyref.report import document as doc
+from polyref.subject import LocalSubject
+from polyref.subject.identify import identify
+from polyref_properties.mutants import textbook
+
+#: Wrong where the target is likely, so that some laws are violated; and it writes to standard output.
+WRONG = """
+import torch
+def loss(logits, labels, epsilon: float = 1.0):
+    print("called")
+    log_p = torch.log_softmax(logits, 1).gather(1, labels[:, None])[:, 0]
+    return -log_p + epsilon * (1 - log_p.exp()) + 1e-3 * (log_p > -0.1)
+"""
+#: The first law that meets huge logits is broken, and the others leave such cases out.
+RAISING = WRONG.replace('print("called")', "if logits.abs().max() > 1e30: raise ValueError('huge')")
+DYING = RAISING.replace("raise ValueError('huge')", "__import__('os')._exit(3)")
+
+OPTIONS = Options(profile="quick", formats=(BINARY32,))
+
+
+def audited(source: str, folder: Path, *, by_two: bool) -> doc.Document:
+    path = folder / "given.py"
+    path.write_text(source)
+    target = f"{path}:loss"
+    return auditor.audit_of(target, lambda: auditor.opened(target, OPTIONS), OPTIONS, quiet=True, by_two=by_two)
+
+
+def told(document: doc.Document) -> object:
+    """All that a document says, but for when it was made and how long that took."""
+    data = json.loads(msgspec.json.encode(document))
+    del data["settings"]["started"], data["settings"]["seconds"]
+    return data
+
+
+def test_two_processes_say_what_one_says(tmp_path: Path) -> None:
+    both = audited(WRONG, tmp_path, by_two=True)
+    assert told(both) == told(audited(WRONG, tmp_path, by_two=False))
+    assert both.violated
+    assert both.grades
+
+
+@pytest.mark.parametrize("source", [RAISING, DYING], ids=["raising", "dying"])
+def test_what_later_searches_depend_on_is_for_one_process(tmp_path: Path, source: str) -> None:
+    with pytest.raises(Unusual):
+        audited(source, tmp_path, by_two=True)
+
+
+def begun(monkeypatch: pytest.MonkeyPatch, options: Options, processes: int) -> list[bool]:
+    """Whether each audit that was begun was by two; those are given up."""
+    seen: list[bool] = []
+
+    def audit_of(*_: object, quiet: bool, by_two: bool = False) -> doc.Document:
+        seen.append(by_two)
+        if by_two:
+            raise Unusual
+        return build()
+
+    monkeypatch.setattr(auditor, "audit_of", audit_of)
+    auditor.audit("a:b", options, quiet=True, processes=processes)
+    return seen
+
+
+def test_one_process_judges_everything_where_two_give_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert begun(monkeypatch, Options(), 2) == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("options", "processes"),
+    [
+        (Options(), 1),
+        (Options(profile="quick"), 2),
+        (Options(laws=("shift-invariance",)), 2),
+        (Options(budget=60.0), 2),
+    ],
+    ids=["one process", "little to do", "one law", "a budget of seconds"],
+)
+def test_where_one_process_is_enough(monkeypatch: pytest.MonkeyPatch, options: Options, processes: int) -> None:
+    assert begun(monkeypatch, options, processes) == [False]
+
+
+def test_everything_is_dealt_once() -> None:
+    for framework in ("torch", "jax"):
+        convention = replace(LocalSubject(textbook).convention, framework=framework)
+        dialect = identify(LocalSubject(textbook))
+        deal = Deal(convention, dialect, Options(), graded=True)
+        numbers = [[i for i, _ in deal.units(other=other)] for other in (False, True)]
+        assert sorted(numbers[0] + numbers[1]) == list(range(len(deal.every)))
+        assert all(numbers)
+        formats = [deal.grading(other=other) for other in (False, True)]
+        assert set(formats[0]) | set(formats[1]) == set(AUDITED)
+        assert not set(formats[0]) & set(formats[1])
