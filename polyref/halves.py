@@ -19,7 +19,7 @@ from polyref.errand import Errands, Order
 from polyref.errors import PolyrefError
 from polyref.formats import Format
 from polyref.judging import Done, Unit, audited_formats, done, units
-from polyref.options import Options, Result
+from polyref.options import PROFILES, Options, Result
 from polyref.search import breakdown
 from polyref.subject.client import Subject
 from polyref.subject.convention import Convention
@@ -59,7 +59,7 @@ class Deal:
             self._others = {i for i in searched if self.every[i].format != self._formats[0]}
             theirs = self._formats[1:]
         else:
-            self._others = set(searched[1::2])
+            self._others = _lighter_half({i: _cost(self.every[i]) for i in searched})
             theirs = self._formats[1::2]
         self._grading = {f: f in theirs for f in self._formats} if graded else {}
 
@@ -75,6 +75,28 @@ class Deal:
     def grading(self, *, other: bool) -> list[Format]:
         """The formats that one process grades the subject in."""
         return [fmt for fmt, who in self._grading.items() if who == other]
+
+
+#: In examples of a law, of 15 ms: what it costs until the other process is at work, and a law of few examples, each of
+#: them expensive, as the compiler of torch is with its 5 s.
+_UNTIL_AT_WORK = 400
+_EXPENSIVE = 300
+
+
+def _cost(unit: Unit) -> int:
+    return unit.law.effort * PROFILES["default"][0] if unit.law.limit is None else _EXPENSIVE
+
+
+def _lighter_half(costs: dict[int, int]) -> set[int]:
+    """The numbers of the other process, if each goes to the one that has less to do, the costly ones first."""
+    mine, theirs, numbers = 0, _UNTIL_AT_WORK, set[int]()
+    for number in sorted(costs, key=lambda i: -costs[i]):
+        if theirs < mine:
+            theirs += costs[number]
+            numbers.add(number)
+        else:
+            mine += costs[number]
+    return numbers
 
 
 def check_usual(subject: Subject, result: Result | None = None) -> None:
