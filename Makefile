@@ -16,6 +16,8 @@ selftest: $(READY) ## every law against every mutant and harmless variant; the d
 
 test: $(READY) $(FRAMEWORKS) ## the whole test suite
 	@command -v $${POLYREF_CHROMIUM:-chromium} >/dev/null || echo "No chromium: the browser tests are skipped. Install it, or name one in POLYREF_CHROMIUM."
+	@# Some hundred processes import polyref, and where Python may not write bytecode each of them compiles it.
+	$(BIN)/python -m compileall -q polyref properties
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(READY) ## ruff and mypy
