@@ -51,7 +51,7 @@ def audit(target: str, options: Options | None = None, *, quiet: bool = False, p
         target: ``package.module:attr`` or ``path/to/file.py:attr``.
         options: what to look at, and how hard.
         quiet: show no line of progress, because something else does.
-        processes: how many may judge it, 1 or 2; the document is the same.
+        processes: how many may judge it, 1 or 2; of a loss that has no memory the document is the same.
 
     Raises:
         UsageError: if the target cannot be loaded, or no convention works (``NoConvention``).
@@ -172,7 +172,9 @@ def _audited(
             told.add(at.law.id)
             meter.step(at.law.id)
 
-    with _other(runner, dialect, options, graded=graded, wanted=by_two and not chance) as other:
+    # Of a subject so slow that the time may run out, one process decides as much as it can.
+    wanted = by_two and not chance and time.monotonic() - clock < _QUICKLY
+    with _other(runner, dialect, options, graded=graded, wanted=wanted) as other:
         with contextlib.suppress(Exhausted):  # said below
             notes += _notes(runner, dialect, options, chance=chance)
         meter.step()
@@ -200,6 +202,10 @@ def _audited(
         specs=accuracy.specs,
         series=accuracy.series,
     )
+
+
+#: Seconds to identify a subject that is not slow: what comes after takes some twenty times as long.
+_QUICKLY = 30.0
 
 
 def _other(

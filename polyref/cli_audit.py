@@ -69,8 +69,8 @@ def audit(
     json
         Write the document to this file.
     jobs
-        How many audits run at once, 1 by default. Of a single one, how many processes judge it, 1 or 2; 2 by default,
-        where there are two cores.
+        How many audits run at once, 1 by default. Of a single one, how many processes judge it, 1 or 2; 2 by default
+        where there are two cores, but 1 with --profile quick or --budget.
     scheduler
         The tcp://HOST:PORT of a Dask scheduler whose workers audit, as many at once as there are.
     formats
@@ -94,7 +94,7 @@ def audit(
     timeout
         Seconds that one case may take.
     memory
-        GiB of data that the subject may use.
+        GiB of data that the subject may use, in each process of its own.
     restarts
         How many new processes the subject may need, because it ended the one before.
     budget
@@ -136,7 +136,7 @@ def audit(
         return many.run((target, *targets), options, jobs=jobs or 1, folders=paths, scheduler=scheduler)
     outputs.check(paths, beside={"the baseline": baseline})
     if scheduler is None:
-        found = au.audit(target, options, processes=min(jobs or os.cpu_count() or 1, 2))
+        found = au.audit(target, options, processes=min(jobs or _cores(), 2))
     else:
         found = many.audit_one(target, options, scheduler=scheduler)
     outputs.write(found, paths)
@@ -147,6 +147,11 @@ def audit(
         print(line, file=sys.stderr if outputs.on_standard_output(paths) else sys.stdout)
         return 0
     return found.exit_code
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def report(file: Path, /, *, drawn: Drawn | None = None) -> int:

@@ -10,6 +10,7 @@ import base64
 import contextlib
 import os
 import pickle
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -20,9 +21,9 @@ from polyref.errors import PolyrefError
 from polyref.subject.child import ChildGone
 from polyref.subject.said import one_line
 from polyref.subject.service import Pipes, serve_parent
-from polyref.subject.slot import Slot
+from polyref.subject.slot import Slot, close_all
 
-#: A piece that ended its process gets another one this often.
+#: A piece that ended its process gets another one, so often in all.
 _TRIES = 2
 
 
@@ -57,10 +58,11 @@ class Errands:
 
     Args:
         order: what it is to be like.
+        tries: how many processes a piece may have.
     """
 
-    def __init__(self, order: Order) -> None:
-        self._opening = _packed(order)
+    def __init__(self, order: Order, *, tries: int = _TRIES) -> None:
+        self._opening, self._tries = _packed(order), tries
         # No limit on memory, as in a process of this machine: subjects have theirs.
         self._slot = Slot(self, module="polyref.errand", memory_bytes=-1)
 
@@ -74,7 +76,7 @@ class Errands:
             ProcessEnded: if its process ended, and another one did too.
             Exception: whatever the function raises.
         """
-        for _ in range(_TRIES):
+        for _ in range(self._tries):
             try:
                 child = self._slot.child
                 if child is None:
@@ -87,13 +89,16 @@ class Errands:
                 self._slot.drop()
                 reason = e.reason
         else:
-            raise ProcessEnded(f"it ended its process ({reason}), and another one")
+            raise ProcessEnded(f"it ended its process ({reason}){', and another one' if self._tries > 1 else ''}")
         if reply["event"] == "raised":
             raise _unpacked(reply["error"])
         return _unpacked(reply["result"])
 
-    def close(self) -> None:
-        """End the child."""
+    def close(self, *, grace: float = 0.0) -> None:
+        """End the child, which may take so many seconds to end the processes that it has started."""
+        child = self._slot.child
+        if child is not None and grace:
+            child.ask_to_end(grace)
         self._slot.close()
 
 
@@ -111,6 +116,8 @@ def _serve(pipes: Pipes) -> None:
     first = next(lines, None)
     if first is None:
         return
+    # No exception would do: it may come up where Hypothesis, or Python in a collector's callback, passes over it.
+    signal.signal(signal.SIGTERM, _end)
     order: Order = _unpacked(first)
     with contextlib.suppress(OSError):  # another machine may lack it, and no target may need it
         os.chdir(order.folder)
@@ -120,6 +127,12 @@ def _serve(pipes: Pipes) -> None:
         initializer()
     for line in lines:
         pipes.send(_answer(line))
+
+
+def _end(*_: object) -> None:
+    """Asked to end: with the subjects that were opened here, and what those have started."""
+    close_all()
+    os._exit(0)
 
 
 def _answer(piece: bytes) -> dict[str, Any]:

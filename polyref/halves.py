@@ -1,9 +1,9 @@
 """One audit by two processes: its searches are dealt out, and each process has a subject of its own.
 
-What a search finds depends on its law, its format and the seed, and on nothing that was asked before it; so the
-document is the one that a single process writes. Where that is not certain, because a case ended the subject's process,
-an error was set aside under the laws that met it later, or the other process failed, :class:`Unusual` says so, and a
-single process judges everything anew.
+What a search finds depends on its law, its format and the seed, and of a loss that has no memory on nothing that was
+asked before it; so the document is the one that a single process writes. Where that is not certain, because a case
+ended the subject's process, a call gave another answer when it was repeated, an error was set aside under the laws that
+met it later, or the other process failed, :class:`Unusual` says so, and a single process judges everything anew.
 """
 
 from __future__ import annotations
@@ -24,10 +24,16 @@ from polyref.search import breakdown
 from polyref.subject.client import Subject
 from polyref.subject.convention import Convention
 from polyref.subject.dialect import Dialect
+from polyref.verdict import Verdict
+
+#: The laws that a loss with a memory breaks.
+_REPEATED = ("inputs-untouched-and-repeatable", "deterministic")
+#: Seconds that the other process may take to end its subject's process, and what that has started.
+_GRACE = 2.0
 
 
 class Unusual(Exception):
-    """One process must judge everything."""
+    """One process must judge everything; the text says why."""
 
 
 class Half(NamedTuple):
@@ -105,10 +111,17 @@ def check_usual(subject: Subject, result: Result | None = None) -> None:
     Raises:
         Unusual: if something has.
     """
-    found = None if result is None else result.found
-    broke = found is not None and found.outcome is not None and breakdown(found.outcome)
-    if subject.deaths or subject.exhausted is not None or broke or (found is not None and (found.cut or found.aside)):
-        raise Unusual
+    if subject.deaths:
+        raise Unusual(f"a case ended the process: {subject.deaths[0].killed}")
+    if subject.exhausted is not None:
+        raise Unusual(subject.exhausted)
+    if result is None or result.found is None:
+        return
+    found = result.found
+    if result.law.id in _REPEATED and found.verdict is Verdict.VIOLATED:
+        raise Unusual(f"{result.law.id} is broken")
+    if broke := found.cut or found.aside or (breakdown(found.outcome) if found.outcome is not None else ""):
+        raise Unusual(broke)
 
 
 class Other:
@@ -124,7 +137,7 @@ class Other:
 
     def __init__(self, deal: Deal, piece: bytes, *, subject: Subject, dialect: Dialect, options: Options) -> None:
         self._deal, self._subject, self._dialect, self._options = deal, subject, dialect, options
-        self._errands = Errands(Order.here("half", None))
+        self._errands = Errands(Order.here("half", None), tries=1)
         self._answer: Any = None
         self._thread = threading.Thread(target=self._run, args=(piece,), daemon=True)
         self._thread.start()
@@ -163,18 +176,19 @@ class Other:
         check_usual(self._subject)
         self._thread.join()
         theirs = self._half()
+        if theirs.writes - self._subject.writes:  # the first call of each process may write, and here the probe made it
+            raise Unusual("it wrote to its output in the other process alone")
         mine.add(theirs.done)
-        self._subject.writes |= theirs.writes
         return mine
 
     def _half(self) -> Half:
         if not isinstance(self._answer, Half):
-            raise Unusual
+            raise Unusual("the other process gave up" if self._answer is None else str(self._answer))
         return self._answer
 
     def close(self) -> None:
         """End it."""
-        self._errands.close()
+        self._errands.close(grace=_GRACE)
 
 
 @contextmanager
@@ -194,7 +208,11 @@ def beside(subject: Subject, dialect: Dialect, options: Options, *, graded: bool
     # What explains a deviation is functions; it is asked only when findings are recorded, which is done here.
     arguments = (subject.target, subject.convention.to_json(), replace(dialect, otherwise=()), options, graded)
     piece = pickle.dumps((other_half, arguments, {}))
-    other = Other(deal, piece, subject=subject, dialect=dialect, options=options)
+    try:
+        other = Other(deal, piece, subject=subject, dialect=dialect, options=options)
+    except (OSError, RuntimeError):  # no file or no thread is left
+        yield None
+        return
     try:
         yield other
     finally:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,11 +16,15 @@ from report.example import build
 
 from polyref import auditor
 from polyref.formats import BINARY32
-from polyref.halves import Deal, Unusual
-from polyref.options import AUDITED, Options
+from polyref.halves import Deal, Unusual, beside, check_usual
+from polyref.judging import chosen_laws
+from polyref.options import AUDITED, Options, Result
 from polyref.report import document as doc
+from polyref.search import Found
 from polyref.subject import LocalSubject
 from polyref.subject.identify import identify
+from polyref.subject.limits import DEFAULT_LIMITS
+from polyref.verdict import Verdict
 from polyref_properties.mutants import textbook
 
 #: Wrong where the target is likely, so that some laws are violated; and it writes to standard output.
@@ -31,7 +39,8 @@ def loss(logits, labels, epsilon: float = 1.0):
 RAISING = WRONG.replace('print("called")', "if logits.abs().max() > 1e30: raise ValueError('huge')")
 DYING = RAISING.replace("raise ValueError('huge')", "__import__('os')._exit(3)")
 
-OPTIONS = Options(profile="quick", formats=(BINARY32,))
+#: A machine that is busy with other tests must not end a case.
+OPTIONS = Options(profile="quick", formats=(BINARY32,), limits=replace(DEFAULT_LIMITS, seconds_per_case=120.0))
 
 
 def audited(source: str, folder: Path, *, by_two: bool) -> doc.Document:
@@ -55,10 +64,49 @@ def test_two_processes_say_what_one_says(tmp_path: Path) -> None:
     assert both.grades
 
 
-@pytest.mark.parametrize("source", [RAISING, DYING], ids=["raising", "dying"])
+#: It writes when it is called for the first time, which is the probe's call here and a law's call there.
+WRITING_ONCE = WRONG.replace('print("called")', "hasattr(loss, 'made') or print('making tables')\n    loss.made = True")
+
+
+@pytest.mark.parametrize("source", [RAISING, DYING, WRITING_ONCE], ids=["raising", "dying", "writing once"])
 def test_what_later_searches_depend_on_is_for_one_process(tmp_path: Path, source: str) -> None:
     with pytest.raises(Unusual):
         audited(source, tmp_path, by_two=True)
+
+
+def test_a_loss_that_remembers_its_calls_is_for_one_process() -> None:
+    subject: Any = SimpleNamespace(deaths=[], exhausted=None)
+    for law in chosen_laws(Options()):
+        broken = Result(law, BINARY32, Found(Verdict.VIOLATED, None, None, 1, 2.0))
+        if law.id in ("deterministic", "inputs-untouched-and-repeatable"):
+            with pytest.raises(Unusual):
+                check_usual(subject, broken)
+        else:
+            check_usual(subject, broken)
+
+
+def test_what_the_subject_has_started_ends_with_the_other_process(tmp_path: Path) -> None:
+    path = tmp_path / "starting.py"
+    path.write_text("import subprocess\nsubprocess.Popen(['sleep', '86413.5'])\n" + WRONG)
+    target = f"{path}:loss"
+    with auditor.opened(target, OPTIONS) as subject:
+        alone = sleeping()
+        with beside(subject, identify(subject), OPTIONS, graded=False):
+            until = time.monotonic() + 60
+            while len(sleeping()) == len(alone) and time.monotonic() < until:
+                time.sleep(0.05)
+            assert len(sleeping()) == len(alone) + 1
+        assert sleeping() == alone
+
+
+def sleeping() -> set[str]:
+    """The processes that the subject above starts."""
+    found = set()
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if b"86413.5" in file.read_bytes():
+                found.add(file.parent.name)
+    return found
 
 
 def begun(monkeypatch: pytest.MonkeyPatch, options: Options, processes: int) -> list[bool]:

@@ -186,7 +186,9 @@ class Child:
         """Whether the process has ended; it stays unreaped, so that its number cannot be another's."""
         if self._process.returncode is not None:
             return True
-        return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        with contextlib.suppress(ChildProcessError):  # another thread has reaped it just now
+            return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        return True
 
     def _reap(self) -> str:
         """How the process ended, once its pipe has closed; nothing of its group is left afterwards."""
@@ -204,6 +206,16 @@ class Child:
             except ValueError:
                 return f"signal {-code}"
         return f"exit {code}"
+
+    def ask_to_end(self, seconds: float) -> None:
+        """Let the process end by itself what it has started, in sessions of their own too; it may take so long."""
+        deadline = time.monotonic() + seconds
+        if self._closed:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process.pid, signal.SIGTERM)
+        while not self._closed and not self._ended() and time.monotonic() < deadline:
+            time.sleep(0.005)
 
     def kill(self) -> None:
         """End the process and its group, reap it and close the pipes; does nothing the second time."""

@@ -31,6 +31,7 @@ class Slot:
         fcntl.fcntl(self.log.fileno(), fcntl.F_SETFL, flags | os.O_APPEND)
         self._children: list[Child] = []
         self._finalizer = weakref.finalize(owner, _shut, self._children, self.log)
+        _slots.add(self)
 
     @property
     def child(self) -> Child | None:
@@ -52,6 +53,9 @@ class Slot:
             raise ChildGone("it was closed")
         child = Child(self._memory, self.log, module=self._module)
         self._children.append(child)
+        if not self._finalizer.alive:  # another thread has closed it, and did not see this one
+            child.kill()
+            raise ChildGone("it was closed")
         return child
 
     def drop(self) -> None:
@@ -61,6 +65,15 @@ class Slot:
     def close(self) -> None:
         """End it for good; what it still does is lost."""
         self._finalizer()
+
+
+_slots: weakref.WeakSet[Slot] = weakref.WeakSet()
+
+
+def close_all() -> None:
+    """End the children of every slot, with what they have started."""
+    for slot in list(_slots):
+        slot.close()
 
 
 def _drop(children: list[Child]) -> None:

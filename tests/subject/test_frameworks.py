@@ -276,10 +276,36 @@ def test_one_program_of_jax_gives_the_value_and_the_gradient():
     subject = LocalSubject(counted, convention=convention)
     alone = subject.observe(PRINTED, gradient=False)
     with_gradient = subject.observe(PRINTED, gradient=True)
-    assert traced == [(2, 3)]
+    assert traced == [(2, 3)] * 2  # once to look for a value of its own, and once to compile it
     assert alone.value == with_gradient.value
     assert alone.gradient is None
     assert with_gradient.gradient is not None
+
+
+def test_a_value_of_its_own_is_seen_where_no_gradient_is_asked():
+    needs("jax")
+    import jax
+
+    poly1 = foreign("jax:poly1")
+
+    @jax.custom_vjp
+    def doubled(logits, labels):
+        return 2 * poly1(logits, labels)
+
+    def forward(logits, labels):
+        return jax.vjp(lambda z: poly1(z, labels), logits)
+
+    doubled.defvjp(forward, lambda pull, upstream: (*pull(upstream), None))
+
+    def nested(logits, labels):
+        return jax.jit(lambda z: doubled(z, labels))(logits)
+
+    for number, loss in enumerate((doubled, nested)):
+        convention = Convention(f"l{number}", "function", formats=("binary64",), reductions=("none",), framework="jax")
+        subject = LocalSubject(loss, convention=convention)
+        assert subject.observe(PRINTED).value == pytest.approx(POLY_1, rel=1e-14)
+        twice = tuple(2 * v for v in POLY_1)
+        assert subject.observe(PRINTED, gradient=False).value == pytest.approx(twice, rel=1e-14)
 
 
 def test_a_loss_in_jax_without_a_derivative_keeps_its_value():

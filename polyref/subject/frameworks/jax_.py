@@ -6,7 +6,7 @@ say, would be binary64 otherwise, and the loss of a binary32 batch with it.
 A program is compiled once for each shape, dtype and setting, which takes far longer than to run it. So epsilon is
 traced like the data, where the subject can be traced so; else it is a constant; and a subject that cannot be traced at
 all is run operation by operation. And there is one program for the value alone and for the value with its gradient: the
-latter, where the subject can be differentiated.
+latter, where the subject can be differentiated and has no jax.custom_vjp, which gives the value otherwise then.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ class Jax(Framework):
         #: By id, the subject, whose id must not be used again, the way in which it was last seen to work, and whether
         #: it could be differentiated so.
         self._ways: dict[int, tuple[Any, int, bool]] = {}
+        #: By id, whether a subject computes its value otherwise when it is differentiated.
+        self._two_values: dict[int, bool] = {}
 
     def array(self, tensor: Tensor) -> Any:
         with self._jax.enable_x64(tensor.dtype is torch.float64):
@@ -62,7 +64,10 @@ class Jax(Framework):
         """What is returned, and the gradient of each array in it."""
         wanted = call.logits.requires_grad
         _, first, differentiable = self._ways.get(id(call.subject), (None, _TRACED, True))
-        with_gradient = (True,) if wanted else (True, False) if differentiable else (False,)
+        if wanted:
+            with_gradient: tuple[bool, ...] = (True,)
+        else:
+            with_gradient = (True, False) if differentiable and not self._has_two_values(call) else (False,)
         for way, gradient in product(range(first, _EAGER), with_gradient):
             try:
                 values, gradients = self._compiled(call, way, gradient=gradient)
@@ -73,6 +78,23 @@ class Jax(Framework):
         found = self._eager(call)
         self._ways[id(call.subject)] = call.subject, _EAGER, wanted
         return found
+
+    def _has_two_values(self, call: Call) -> bool:
+        key = id(call.subject)
+        if key not in self._two_values:
+            arrays = self.arrays(dict(call.values()))
+            at = next(name for name, value in call.values() if value is call.logits)
+
+            def loss(z: Any) -> Any:
+                settings, positional, keywords = call.bound(arrays | {at: z})
+                made = call.subject if settings is None else call.subject(**settings)
+                return made(*positional, **keywords)
+
+            try:
+                self._two_values[key] = _has_custom_vjp(self._jax.make_jaxpr(loss)(arrays[at]).jaxpr)
+            except Exception:  # it cannot be traced so, and the ways tell how it can
+                return False
+        return self._two_values[key]
 
     def _compiled(self, call: Call, way: int, *, gradient: bool) -> tuple[Any, list[Any] | None]:
         fixed, given, at = {}, {}, ""
@@ -137,3 +159,16 @@ class Jax(Framework):
 
     def version(self) -> str:
         return str(self._jax.__version__)
+
+
+def _has_custom_vjp(jaxpr: Any) -> bool:
+    """Whether a traced program calls a function with a jax.custom_vjp, in a part of it perhaps."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name.startswith("custom_vjp"):
+            return True
+        for value in equation.params.values():
+            for part in value if isinstance(value, (tuple, list)) else (value,):
+                inner = getattr(part, "jaxpr", part)
+                if hasattr(inner, "eqns") and _has_custom_vjp(inner):
+                    return True
+    return False
