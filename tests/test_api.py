@@ -103,10 +103,10 @@ def test_an_object_and_its_target_give_one_document() -> None:
 
 
 def test_grades_come_with_all_laws(monkeypatch: pytest.MonkeyPatch) -> None:
-    from polyref import auditor
+    from polyref import judging
 
-    laws = [law for law in auditor.load_properties() if law.id in LAWS]
-    monkeypatch.setattr(auditor, "load_properties", lambda: laws)
+    laws = [law for law in judging.load_properties() if law.id in LAWS]
+    monkeypatch.setattr(judging, "load_properties", lambda: laws)
     report = polyref.audit(textbook, **QUICK)
     assert report.ok
     assert {g.quantity for g in report.grades} == {"value", "gradient"}

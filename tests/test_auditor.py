@@ -16,7 +16,7 @@ from subject import wild, zoo
 
 from polyref import auditor as audits
 from polyref import conduct, records
-from polyref.accuracy import Accuracy
+from polyref.accuracy import Accuracy, measured
 from polyref.auditor import (
     PROFILES,
     RETURNS_A_VALUE,
@@ -369,7 +369,7 @@ def test_a_graded_row_beyond_the_tolerance_is_a_finding():
     held = list(findings(runner, dialect, options))
     assert held[0].found.verdict is Verdict.HOLDS
     accuracy = Accuracy()
-    accuracy.measure(runner, dialect, BINARY64, options)
+    accuracy.record(BINARY64, measured(runner, dialect, BINARY64, options))
     raised = audits._with_graded(held[0], accuracy.grades, runner, dialect)
     assert raised.found.verdict is Verdict.VIOLATED
     assert raised.found.case.classes == 10

@@ -20,7 +20,7 @@ from report.example import build, finding
 from selftest.example import build as selftest
 from selftest.example import failure
 
-from polyref import __version__, accuracy, cli, cli_types, grades
+from polyref import __version__, accuracy, cli, cli_types, grades, judging
 from polyref import auditor as au
 from polyref.errors import NothingMeasured
 from polyref.formats import BFLOAT16, BINARY32, BINARY64
@@ -386,8 +386,8 @@ def test_nothing_could_be_measured(run: Run, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_reproduce_line_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also through a folder and an override that a shell would take apart, and after the loss is mended."""
-    laws = [law for law in au.load_properties() if law.id == "gradient-matches-the-reference"]
-    monkeypatch.setattr(au, "load_properties", lambda: laws)
+    laws = [law for law in judging.load_properties() if law.id == "gradient-matches-the-reference"]
+    monkeypatch.setattr(judging, "load_properties", lambda: laws)
     monkeypatch.setattr(accuracy, "grade_format", lambda *_, **__: grades.Graded())
     folder = tmp_path / "it's $HOME"
     folder.mkdir()
@@ -470,7 +470,7 @@ def test_the_laws_by_theme(run: Run) -> None:
     assert (done.code, done.err) == (0, "")
     lines = done.out.splitlines()
     assert all(len(line) <= 80 for line in lines)
-    ids = [law.id for law in au.load_properties()]
+    ids = [law.id for law in judging.load_properties()]
     assert lines[-1].startswith(f"{len(ids)} laws; polyref properties ID explains one")
     assert lines[0] == "series"
     assert [law["id"] for law in json.loads(run("properties", "--json").out)["laws"]] == ids

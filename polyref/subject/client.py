@@ -26,6 +26,8 @@ from polyref.subject.slot import Slot
 
 #: Cases on their way at once: enough that neither side waits for the other, few enough to encode again after a crash.
 _WINDOW = 16
+#: How many times as long a compiled call may take: the compiler of torch takes seconds, on a busy machine ten of them.
+_COMPILING = 6
 #: Less memory than torch itself takes.
 _FOR_TORCH = 1 << 28
 
@@ -177,6 +179,7 @@ class Subject:
     def _observed(self, cases: list[Case], *, gradient: bool, twice: bool, manner: Manner) -> list[Observation]:
         for case in cases:
             self.convention.require(case)
+        seconds = self.limits.seconds_per_case * (_COMPILING if manner.mode == "compiled" else 1)
         asked: dict[str, Any] = {"gradient": gradient, "twice": twice}
         if manner != PLAIN:
             asked["manner"] = manner.to_json()
@@ -195,7 +198,7 @@ class Subject:
                     self._afresh = False
                     sent += 1
                 # Answers come in order, so the first one missing is that of the case in flight.
-                seen, wrote = _observation(child, self._at_most(self.limits.seconds_per_case))
+                seen, wrote = _observation(child, self._at_most(seconds))
                 if wrote:
                     self.writes.add("called")
             except ChildGone as e:

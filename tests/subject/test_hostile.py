@@ -13,7 +13,7 @@ from importlib import import_module
 import pytest
 
 from polyref import auditor as audits
-from polyref import options
+from polyref import judging, options
 from polyref.auditor import Options, check_one
 from polyref.conduct import survival
 from polyref.errors import NothingMeasured, UsageError
@@ -53,8 +53,8 @@ TIGHT = Limits(seconds_per_case=3.0, memory_bytes=2 << 30, restarts=1)
 @pytest.fixture
 def few_laws(monkeypatch):
     """Three laws and few examples: enough to meet each subject's deed."""
-    chosen = tuple(law for law in audits.load_properties() if law.id in (VALUE, GRADIENT, UNTOUCHED))
-    monkeypatch.setattr(audits, "load_properties", lambda: chosen)
+    chosen = tuple(law for law in judging.load_properties() if law.id in (VALUE, GRADIENT, UNTOUCHED))
+    monkeypatch.setattr(judging, "load_properties", lambda: chosen)
     monkeypatch.setitem(options.PROFILES, "quick", (3, 2))
 
 
@@ -153,14 +153,14 @@ class Cut(LocalSubject):
 )
 def test_a_search_that_is_cut_decides_nothing(answers, says):
     dialect = identify(LocalSubject(zoo.plain))
-    law = next(law for law in audits.load_properties() if law.id == VALUE)
+    law = next(law for law in judging.load_properties() if law.id == VALUE)
     found = search(law, Context(Cut(zoo.plain, answers), dialect, BINARY32), examples=9)
     assert (found.verdict, found.examples, found.cut) == (Verdict.INCONCLUSIVE, answers, says)
 
 
 def test_a_violation_that_was_found_before_stays_one():
     dialect = identify(LocalSubject(zoo.plain))
-    law = next(law for law in audits.load_properties() if law.id == VALUE)
+    law = next(law for law in judging.load_properties() if law.id == VALUE)
 
     def off(logits, labels):
         return zoo.plain(logits, labels) + 1
