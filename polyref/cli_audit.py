@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Literal
@@ -112,7 +111,7 @@ def audit(
     from polyref import gate, many  # noqa: PLC0415
     from polyref.formats import named  # noqa: PLC0415
     from polyref.report import outputs, terminal  # noqa: PLC0415
-    from polyref.subject.limits import check_bounded, check_count, limits_of  # noqa: PLC0415
+    from polyref.subject.limits import check_bounded, check_count, cores, limits_of  # noqa: PLC0415
     from polyref.subject.overrides import Forms, parse_overrides  # noqa: PLC0415
 
     check_bounded("--budget", budget)
@@ -136,7 +135,7 @@ def audit(
         return many.run((target, *targets), options, jobs=jobs or 1, folders=paths, scheduler=scheduler)
     outputs.check(paths, beside={"the baseline": baseline})
     if scheduler is None:
-        found = au.audit(target, options, processes=min(jobs or _cores(), 2))
+        found = au.audit(target, options, processes=min(jobs or cores(), 2))
     else:
         found = many.audit_one(target, options, scheduler=scheduler)
     outputs.write(found, paths)
@@ -147,11 +146,6 @@ def audit(
         print(line, file=sys.stderr if outputs.on_standard_output(paths) else sys.stdout)
         return 0
     return found.exit_code
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def report(file: Path, /, *, drawn: Drawn | None = None) -> int:

@@ -16,6 +16,7 @@ import mpmath.libmp
 import torch
 
 from polyref.bench import cuda
+from polyref.subject.limits import cores
 
 _PACKAGES = ("polyref", "torch", "triton", "mpmath", "gmpy2", "python-flint", "numpy")
 _ALLOCATORS = ("jemalloc", "tcmalloc", "mimalloc")
@@ -36,7 +37,7 @@ def facts(threads: int) -> dict[str, Any]:
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
-        "cores_allowed": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores_allowed": cores(),
         "threads": threads,
         "thread_settings": settings(os.environ, _THREAD_SETTINGS),
         "instructions": torch.backends.cpu.get_cpu_capability(),

@@ -132,21 +132,18 @@ class Subject:
         return cls(target, init or {}, call or {}, limits, device=device, forms=forms, framework=framework)
 
     @classmethod
-    def known(
-        cls, target: str, convention: Convention, limits: Limits = DEFAULT_LIMITS, *, device: str = "cpu"
-    ) -> Subject:
+    def known(cls, target: str, convention: Convention, limits: Limits = DEFAULT_LIMITS) -> Subject:
         """Load a target in a child process whose convention was found by another one.
 
         Args:
             target: as for :meth:`open`.
             convention: how it is called.
             limits: what the subject may use.
-            device: as for :meth:`open`.
 
         Raises:
             UsageError: if the target cannot be imported.
         """
-        return cls(target, {}, {}, limits, device=device, convention=convention)
+        return cls(target, {}, {}, limits, device="cpu", convention=convention)
 
     def observe(self, case: Case, *, gradient: bool = True, twice: bool = False, manner: Manner = PLAIN) -> Observation:
         """Run one case.

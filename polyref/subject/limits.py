@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,6 +43,11 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 #: More seconds, GiB or processes than anybody means.
 _ENDLESS = 10**6
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_bounded(name: str, value: float | None) -> None:

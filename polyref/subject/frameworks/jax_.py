@@ -39,10 +39,8 @@ class Jax(Framework):
         self._numpy: Any = import_module("jax.numpy")
         self._programs: dict[Any, Any] = {}
         #: By id, the subject, whose id must not be used again, the way in which it was last seen to work, and whether
-        #: it could be differentiated so.
-        self._ways: dict[int, tuple[Any, int, bool]] = {}
-        #: By id, whether a subject computes its value otherwise when it is differentiated.
-        self._two_values: dict[int, bool] = {}
+        #: its value may be had from the program with the gradient; None where that was not asked yet.
+        self._ways: dict[int, tuple[Any, int, bool | None]] = {}
 
     def array(self, tensor: Tensor) -> Any:
         with self._jax.enable_x64(tensor.dtype is torch.float64):
@@ -62,39 +60,31 @@ class Jax(Framework):
 
     def _answer(self, call: Call) -> tuple[Any, list[Any] | None]:
         """What is returned, and the gradient of each array in it."""
+        _, first, shared = self._ways.get(id(call.subject), (None, _TRACED, None))
+        if first == _EAGER:
+            return self._eager(call)
         wanted = call.logits.requires_grad
-        _, first, differentiable = self._ways.get(id(call.subject), (None, _TRACED, True))
-        if wanted:
-            with_gradient: tuple[bool, ...] = (True,)
-        else:
-            with_gradient = (True, False) if differentiable and not self._has_two_values(call) else (False,)
+        if not wanted and shared is None:
+            shared = not self._has_a_value_of_its_own(call)
+        with_gradient = (True,) if wanted else (True, False) if shared else (False,)
         for way, gradient in product(range(first, _EAGER), with_gradient):
             try:
                 values, gradients = self._compiled(call, way, gradient=gradient)
             except Exception:  # whatever tracing stumbles over, the next way may do without; the last one raises
                 continue
-            self._ways[id(call.subject)] = call.subject, way, gradient
+            self._ways[id(call.subject)] = call.subject, way, shared if wanted else gradient
             return values, gradients if wanted else None
         found = self._eager(call)
-        self._ways[id(call.subject)] = call.subject, _EAGER, wanted
+        self._ways[id(call.subject)] = call.subject, _EAGER, None
         return found
 
-    def _has_two_values(self, call: Call) -> bool:
-        key = id(call.subject)
-        if key not in self._two_values:
-            arrays = self.arrays(dict(call.values()))
-            at = next(name for name, value in call.values() if value is call.logits)
-
-            def loss(z: Any) -> Any:
-                settings, positional, keywords = call.bound(arrays | {at: z})
-                made = call.subject if settings is None else call.subject(**settings)
-                return made(*positional, **keywords)
-
-            try:
-                self._two_values[key] = _has_custom_vjp(self._jax.make_jaxpr(loss)(arrays[at]).jaxpr)
-            except Exception:  # it cannot be traced so, and the ways tell how it can
-                return False
-        return self._two_values[key]
+    def _has_a_value_of_its_own(self, call: Call) -> bool:
+        """Whether the subject may compute its value otherwise when it is differentiated."""
+        arrays, at = self.arrays(dict(call.values())), _logits_of(call)
+        try:
+            return _has_custom_vjp(self._jax.make_jaxpr(_anew(call, arrays, at))(arrays[at]).jaxpr)
+        except Exception:  # it cannot be traced so, and the ways tell how it can
+            return False
 
     def _compiled(self, call: Call, way: int, *, gradient: bool) -> tuple[Any, list[Any] | None]:
         fixed, given, at = {}, {}, ""
@@ -112,11 +102,7 @@ class Jax(Framework):
         if key not in self._programs:
 
             def program(given: dict[str, Any], logits: Any) -> tuple[Any, list[Any] | None]:
-                def loss(z: Any) -> Any:
-                    settings, positional, keywords = call.bound(fixed | given | {at: z})
-                    made = call.subject if settings is None else call.subject(**settings)
-                    return made(*positional, **keywords)
-
+                loss = _anew(call, fixed | given, at)
                 return self._differentiated(loss, logits) if gradient else (loss(logits), None)
 
             self._programs[key] = self._jax.jit(program)
@@ -124,8 +110,7 @@ class Jax(Framework):
         return found
 
     def _eager(self, call: Call) -> tuple[Any, list[Any] | None]:
-        names = self.arrays(dict(call.values()))
-        at = next(name for name, value in call.values() if value is call.logits)
+        names, at = self.arrays(dict(call.values())), _logits_of(call)
 
         def loss(z: Any) -> Any:
             _, positional, keywords = call.bound(names | {at: z})
@@ -159,6 +144,22 @@ class Jax(Framework):
 
     def version(self) -> str:
         return str(self._jax.__version__)
+
+
+def _logits_of(call: Call) -> str:
+    """The name of the logits among the values of a call."""
+    return next(name for name, value in call.values() if value is call.logits)
+
+
+def _anew(call: Call, values: dict[str, Any], at: str) -> Callable[[Any], Any]:
+    """The loss of the logits of that name, whose subject is made inside of what is traced."""
+
+    def loss(logits: Any) -> Any:
+        settings, positional, keywords = call.bound(values | {at: logits})
+        made = call.subject if settings is None else call.subject(**settings)
+        return made(*positional, **keywords)
+
+    return loss
 
 
 def _has_custom_vjp(jaxpr: Any) -> bool:
