@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +16,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 def pytest_collection_finish() -> None:
     """What has been imported by now is no garbage; to look for some would take a twentieth of the time."""
+    # The compiler of torch and TensorFlow bring an LLVM each: the other way round the process ends by a signal.
+    if "torch" in sys.modules:
+        importlib.import_module("torch._dynamo")
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)

@@ -39,8 +39,6 @@ GRADIENT = (0.7166797624729372, -0.9803315129903634, 0.2636517505174261)
 
 
 def needs(name: str) -> None:
-    # The compiler of torch and TensorFlow bring an LLVM each: the other way round the process ends by a signal.
-    importlib.import_module("torch._dynamo")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what a library says while it is imported is not ours
         pytest.importorskip(name, reason=f"{name} is not installed: {install_hint(name)}")
