@@ -18,7 +18,7 @@ from polyref.case import Case
 from polyref.compare import compare_with
 from polyref.errors import NothingMeasured, PolyrefError, UsageError
 from polyref.formats import Format
-from polyref.halves import Other, Unusual, beside
+from polyref.halves import Other, Unusual, standing_by
 from polyref.judging import audited_formats as audited_formats
 from polyref.judging import chosen_laws as chosen_laws
 from polyref.judging import done, units
@@ -113,8 +113,8 @@ def audit_of(
     with progress(target, quiet=quiet) as meter:
         meter.doing("loading")
         try:
-            with start() as runner:
-                return _audited(target, runner, options, meter, started, by_two=by_two)
+            with standing_by(options, wanted=by_two) as other, start() as runner:
+                return _audited(target, runner, options, meter, started, other=other)
         except ReturnsNothing as e:
             return records.nothing_returned(target, e, options, started, time.monotonic() - clock)
 
@@ -138,7 +138,7 @@ def _ends_alone(target: str, options: Options, death: Death) -> bool | None:
 
 
 def _audited(
-    target: str, runner: Audited, options: Options, meter: Meter, started: datetime, *, by_two: bool = False
+    target: str, runner: Audited, options: Options, meter: Meter, started: datetime, *, other: Other | None
 ) -> doc.Document:
     clock = time.monotonic()
     formats = audited_formats(runner.convention, options)
@@ -173,15 +173,19 @@ def _audited(
             meter.step(at.law.id)
 
     # Of a subject so slow that the time may run out, one process decides as much as it can.
-    wanted = by_two and not chance and time.monotonic() - clock < _QUICKLY
-    with _other(runner, dialect, options, graded=graded, wanted=wanted) as other:
-        with contextlib.suppress(Exhausted):  # said below
-            notes += _notes(runner, dialect, options, chance=chance)
-        meter.step()
-        if other is None:
-            judged = done(enumerate(every), formats if graded else (), runner, dialect, options, look=look)
-        else:
-            judged = other.share(look)
+    shared = not chance and time.monotonic() - clock < _QUICKLY
+    if other is not None and not (
+        shared and isinstance(runner, Subject) and other.begin(runner, dialect, graded=graded)
+    ):
+        other.close()
+        other = None
+    with contextlib.suppress(Exhausted):  # said below
+        notes += _notes(runner, dialect, options, chance=chance)
+    meter.step()
+    if other is None:
+        judged = done(enumerate(every), formats if graded else (), runner, dialect, options, look=look)
+    else:
+        judged = other.share(look)
     accuracy = Accuracy()
     for fmt in formats if graded else ():
         accuracy.record(fmt, judged.graded[fmt.name])
@@ -206,15 +210,6 @@ def _audited(
 
 #: Seconds to identify a subject that is not slow: what comes after takes some twenty times as long.
 _QUICKLY = 30.0
-
-
-def _other(
-    runner: Audited, dialect: Dialect, options: Options, *, graded: bool, wanted: bool
-) -> AbstractContextManager[Other | None]:
-    """Another process for half of the work, if one is wanted and can be had."""
-    if wanted and isinstance(runner, Subject):
-        return beside(runner, dialect, options, graded=graded)
-    return contextlib.nullcontext()
 
 
 _ORDER = {"violated": 0, "inconclusive": 1, "holds": 2, "not_applicable": 3}

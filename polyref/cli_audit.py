@@ -107,14 +107,22 @@ def audit(
     expires
         The last day of that reason, as YYYY-MM-DD.
     """
+    from polyref.subject.limits import check_bounded, check_count, cores, limits_of  # noqa: PLC0415
+
+    check_bounded("--budget", budget)
+    limits = limits_of(timeout=timeout, memory=memory, restarts=restarts, prefix="--")
+    if not targets and scheduler is None:
+        from polyref.subject.child import WORKER  # noqa: PLC0415
+        from polyref.subject.slot import prepare  # noqa: PLC0415
+
+        prepare(module=WORKER, memory_bytes=limits.memory_bytes)  # it loads torch while this process loads the rest
+
     from polyref import auditor as au  # noqa: PLC0415
     from polyref import gate, many  # noqa: PLC0415
     from polyref.formats import named  # noqa: PLC0415
     from polyref.report import outputs, terminal  # noqa: PLC0415
-    from polyref.subject.limits import check_bounded, check_count, cores, limits_of  # noqa: PLC0415
     from polyref.subject.overrides import Forms, parse_overrides  # noqa: PLC0415
 
-    check_bounded("--budget", budget)
     gate.check(baseline, update=update_baseline, reason=reason, expires=expires, targets=1 + len(targets))
     options = au.Options(
         formats=au.AUDITED if formats is None else tuple(named(f.strip()) for f in formats.split(",")),
@@ -123,7 +131,7 @@ def audit(
         init=parse_overrides(init, "--init"),
         call=parse_overrides(call, "--call"),
         forms=Forms(labels, input, order),
-        limits=limits_of(timeout=timeout, memory=memory, restarts=restarts, prefix="--"),
+        limits=limits,
         budget=budget,
         framework=framework,
         baseline=gate.read(baseline, update=update_baseline),

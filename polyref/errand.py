@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from polyref.errors import PolyrefError
-from polyref.subject.child import ChildGone
+from polyref.subject.child import Child, ChildGone
 from polyref.subject.said import one_line
 from polyref.subject.service import Pipes, serve_parent
 from polyref.subject.slot import Slot, close_all
@@ -64,7 +64,18 @@ class Errands:
     def __init__(self, order: Order, *, tries: int = _TRIES) -> None:
         self._opening, self._tries = _packed(order), tries
         # No limit on memory, as in a process of this machine: subjects have theirs.
-        self._slot = Slot(self, module="polyref.errand", memory_bytes=-1)
+        self._slot = Slot(module="polyref.errand", memory_bytes=-1)
+
+    def start(self) -> None:
+        """Start the child before there is work for it."""
+        self._running()
+
+    def _running(self) -> Child:
+        child = self._slot.child
+        if child is None:
+            child = self._slot.start()
+            child.send(self._opening)
+        return child
 
     def run(self, piece: bytes) -> Any:
         """What a function returns.
@@ -78,10 +89,7 @@ class Errands:
         """
         for _ in range(self._tries):
             try:
-                child = self._slot.child
-                if child is None:
-                    child = self._slot.start()
-                    child.send(self._opening)
+                child = self._running()
                 child.send(base64.b64encode(piece) + b"\n")
                 reply = child.message(float("inf"), "raised", "done")
                 break

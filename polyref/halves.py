@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from polyref.errand import Errands, Order
@@ -21,6 +22,7 @@ from polyref.formats import Format
 from polyref.judging import Done, Unit, audited_formats, done, units
 from polyref.options import PROFILES, Options, Result
 from polyref.search import breakdown
+from polyref.standby import stand_by
 from polyref.subject.client import Subject
 from polyref.subject.convention import Convention
 from polyref.subject.dialect import Dialect
@@ -125,22 +127,44 @@ def check_usual(subject: Subject, result: Result | None = None) -> None:
 
 
 class Other:
-    """The other process, from here.
+    """The other process, from here. It starts at once, and loads what it needs while the subject is identified here.
 
     Args:
-        deal: who does what.
-        piece: its work.
-        subject: the subject of this process.
-        dialect: what it computes.
         options: of the audit.
+
+    Raises:
+        OSError: if no file or no process is left.
     """
 
-    def __init__(self, deal: Deal, piece: bytes, *, subject: Subject, dialect: Dialect, options: Options) -> None:
-        self._deal, self._subject, self._dialect, self._options = deal, subject, dialect, options
-        self._errands = Errands(Order.here("half", None), tries=1)
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        order = Order.here("half", partial(stand_by, options.limits.memory_bytes))
+        self._errands = Errands(order, tries=1)
+        self._errands.start()
         self._answer: Any = None
+
+    def begin(self, subject: Subject, dialect: Dialect, *, graded: bool) -> bool:
+        """Give it its half; False if it is not to have one.
+
+        Args:
+            subject: the subject of this process.
+            dialect: what it computes; its answers are not drawn by chance.
+            graded: whether the subject is graded.
+        """
+        deal = Deal(subject.convention, dialect, self._options, graded=graded)
+        if not deal.worth_it or subject.deaths:
+            return False
+        # What explains a deviation is functions; it is asked only when findings are recorded, which is done here.
+        told = replace(dialect, otherwise=())
+        arguments = (subject.target, subject.convention.to_json(), told, self._options, graded)
+        piece = pickle.dumps((other_half, arguments, {}))
+        self._deal, self._subject, self._dialect = deal, subject, dialect
         self._thread = threading.Thread(target=self._run, args=(piece,), daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # no thread is left
+            return False
+        return True
 
     def _run(self, piece: bytes) -> None:
         try:
@@ -192,31 +216,17 @@ class Other:
 
 
 @contextmanager
-def beside(subject: Subject, dialect: Dialect, options: Options, *, graded: bool) -> Iterator[Other | None]:
-    """The other process, at work for the time of the block; None where one is enough.
-
-    Args:
-        subject: the subject.
-        dialect: what it computes; its answers are not drawn by chance.
-        options: of the audit.
-        graded: whether the subject is graded.
-    """
-    deal = Deal(subject.convention, dialect, options, graded=graded)
-    if not deal.worth_it or subject.deaths:
-        yield None
-        return
-    # What explains a deviation is functions; it is asked only when findings are recorded, which is done here.
-    arguments = (subject.target, subject.convention.to_json(), replace(dialect, otherwise=()), options, graded)
-    piece = pickle.dumps((other_half, arguments, {}))
-    try:
-        other = Other(deal, piece, subject=subject, dialect=dialect, options=options)
-    except (OSError, RuntimeError):  # no file or no thread is left
-        yield None
-        return
+def standing_by(options: Options, *, wanted: bool = True) -> Iterator[Other | None]:
+    """The other process for the time of the block; None where it is not wanted, or cannot be had."""
+    other = None
+    if wanted:
+        with suppress(OSError):  # no file or no process is left
+            other = Other(options)
     try:
         yield other
     finally:
-        other.close()
+        if other is not None:
+            other.close()
 
 
 def other_half(

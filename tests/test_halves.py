@@ -16,7 +16,7 @@ from report.example import build
 
 from polyref import auditor
 from polyref.formats import BINARY32
-from polyref.halves import Deal, Unusual, beside, check_usual
+from polyref.halves import Deal, Unusual, check_usual, standing_by
 from polyref.judging import chosen_laws
 from polyref.options import AUDITED, Options, Result
 from polyref.report import document as doc
@@ -91,7 +91,9 @@ def test_what_the_subject_has_started_ends_with_the_other_process(tmp_path: Path
     target = f"{path}:loss"
     with auditor.opened(target, OPTIONS) as subject:
         alone = sleeping()
-        with beside(subject, identify(subject), OPTIONS, graded=False):
+        with standing_by(OPTIONS) as other:
+            assert other is not None
+            assert other.begin(subject, identify(subject), graded=False)
             until = time.monotonic() + 60
             while len(sleeping()) == len(alone) and time.monotonic() < until:
                 time.sleep(0.05)

@@ -38,6 +38,10 @@ _SURROUNDINGS = {
 }
 
 
+#: What the process of a subject runs.
+WORKER = "polyref.subject.worker"
+
+
 class ChildGone(Exception):
     """The child ended, or was ended; ``reason`` is timeout, exit N, signal NAME or pipe closed."""
 
@@ -55,7 +59,7 @@ class Child:
         module: what it runs.
     """
 
-    def __init__(self, memory_bytes: int, log: IO[bytes], *, module: str = "polyref.subject.worker") -> None:
+    def __init__(self, memory_bytes: int, log: IO[bytes], *, module: str = WORKER) -> None:
         self._log = log
         requests, self._requests = os.pipe()
         self._replies, replies = os.pipe()

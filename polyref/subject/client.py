@@ -12,7 +12,7 @@ from typing import Any
 from polyref.case import Case
 from polyref.errors import UsageError
 from polyref.subject import wire
-from polyref.subject.child import Child, ChildGone
+from polyref.subject.child import WORKER, Child, ChildGone
 from polyref.subject.convention import Attempt, Convention, NoConvention, NotJudged, ReturnsNothing
 from polyref.subject.frameworks import check_name
 from polyref.subject.limits import DEFAULT_LIMITS, SLOW_IMPORT, Limits
@@ -22,7 +22,7 @@ from polyref.subject.observation import Observation
 from polyref.subject.overrides import FOUND_OUT, Forms, portable
 from polyref.subject.runner import Death, Exhausted
 from polyref.subject.said import first_line
-from polyref.subject.slot import Slot
+from polyref.subject.slot import slot
 
 #: Cases on their way at once: enough that neither side waits for the other, few enough to encode again after a crash.
 _WINDOW = 16
@@ -89,7 +89,7 @@ class Subject:
             "framework": framework,
             "convention": None if convention is None else _without_attempts(convention),
         }
-        self._slot = Slot(self, module="polyref.subject.worker", memory_bytes=limits.memory_bytes)
+        self._slot = slot(module=WORKER, memory_bytes=limits.memory_bytes)
         try:
             self.convention, self.source, self._environment = self._first_start()
         except BaseException:
@@ -255,7 +255,7 @@ class Subject:
     def _start(self) -> Child:
         if self._slot.closed:
             raise ValueError(f"the subject {self.name} has been closed")
-        child = self._slot.start()
+        child = self._slot.child or self._slot.start()
         self._answered = 0
         child.send(wire.encode({"open": self._request}))
         return child

@@ -106,6 +106,12 @@ def prepared(made: Any, another: Callable[[], Any], manner: Manner, dtype: torch
 
 def surroundings(manner: Manner, device: str) -> AbstractContextManager[Any]:
     """What the call happens within."""
+    if manner.mode == "compiled":
+        from torch._functorch import config  # noqa: PLC0415 - for this manner only
+
+        # To merge equal nodes changes no bit of a result, and what it takes to compile without it is half of the time.
+        merging: AbstractContextManager[Any] = config.patch(cse=False)
+        return merging
     if manner.mode != "autocast":
         return nullcontext()
     return torch.autocast(torch.device(device).type, torch.bfloat16)

@@ -1,7 +1,8 @@
-"""A place for one child process at a time, and for what it writes; both end with their owner."""
+"""A place for one child process at a time, and for what it writes; both end with it."""
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import tempfile
@@ -12,10 +13,9 @@ from polyref.subject.child import Child, ChildGone
 
 
 class Slot:
-    """The child process of an owner.
+    """A place for a child process, which ends with the last reference to it.
 
     Args:
-        owner: when it is gone, so is the child.
         module: what children run.
         memory_bytes: what each may use; -1 for no limit.
 
@@ -23,14 +23,14 @@ class Slot:
         log: what the children wrote to standard output and error.
     """
 
-    def __init__(self, owner: object, *, module: str, memory_bytes: int) -> None:
+    def __init__(self, *, module: str, memory_bytes: int) -> None:
         self._module, self._memory = module, memory_bytes
         self.log = tempfile.TemporaryFile(prefix="polyref-")  # noqa: SIM115 -- closed by the finalizer
         # Whatever empties the file, what is written next goes to its end.
         flags = fcntl.fcntl(self.log.fileno(), fcntl.F_GETFL)
         fcntl.fcntl(self.log.fileno(), fcntl.F_SETFL, flags | os.O_APPEND)
         self._children: list[Child] = []
-        self._finalizer = weakref.finalize(owner, _shut, self._children, self.log)
+        self._finalizer = weakref.finalize(self, _shut, self._children, self.log)
         _slots.add(self)
 
     @property
@@ -68,6 +68,26 @@ class Slot:
 
 
 _slots: weakref.WeakSet[Slot] = weakref.WeakSet()
+#: With a child that nothing has been asked of, by module and memory.
+_prepared: dict[tuple[str, int], Slot] = {}
+
+
+def prepare(*, module: str, memory_bytes: int) -> None:
+    """Start a child for the next :func:`slot` of this kind: it loads what it needs while its work is not known yet."""
+    made = Slot(module=module, memory_bytes=memory_bytes)
+    with contextlib.suppress(OSError):  # no file or no process is left: whoever needs one will say so
+        made.start()
+        _prepared[module, memory_bytes] = made
+
+
+def slot(*, module: str, memory_bytes: int) -> Slot:
+    """A slot: the prepared one, whose child is there already, or one without a child.
+
+    Args:
+        module: what children run.
+        memory_bytes: what each may use.
+    """
+    return _prepared.pop((module, memory_bytes), None) or Slot(module=module, memory_bytes=memory_bytes)
 
 
 def close_all() -> None:

@@ -6,6 +6,7 @@ standard output, which belongs to the subject. It ends when its parent does.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import re
 import sys
@@ -34,6 +35,8 @@ def says_no_memory(error: str) -> bool:
 
 def serve(pipes: Pipes) -> None:
     """Answer the parent until it closes its end."""
+    with contextlib.suppress(ModuleNotFoundError):  # it may be found by the path that the parent will name
+        _load_torch()
     lines = pipes.lines()
     first = next(lines, None)
     if first is None:
@@ -41,7 +44,7 @@ def serve(pipes: Pipes) -> None:
     opened = _opened(pipes, wire.decode(first)["open"])
     if opened is None:
         return
-    from polyref.subject.state import seeded_otherwise  # noqa: PLC0415 -- see _opened
+    from polyref.subject.state import seeded_otherwise  # noqa: PLC0415 -- see _load_torch
 
     runner, state, log = opened
     for line in lines:
@@ -68,21 +71,32 @@ def serve(pipes: Pipes) -> None:
         pipes.send(seen)
 
 
+def _load_torch() -> None:
+    """Load torch, and what is bound to it.
+
+    It is slow, and the client's process does without it. It is done before anything is asked, as whoever starts this
+    process may not know yet what that will be; and before the target is loaded, so that what is measured with is
+    torch's own, whatever the target replaces.
+    """
+    # Nothing that torch makes while it is imported is garbage, and to look for some would take a tenth of the time.
+    gc.disable()
+    from polyref.subject import chance, local, probe, state  # noqa: F401, PLC0415
+
+    gc.freeze()
+    gc.enable()
+
+
 def _opened(pipes: Pipes, request: dict[str, Any]) -> Any:
     """Load the target and find or take over its convention; None if it is refused, and then the parent knows why."""
     sys.path.extend(p for p in request["path"] if p not in sys.path)
-    # Nothing that torch makes while it is imported is garbage, and to look for some would take a tenth of the time.
-    gc.disable()
-    # Before the target: what is measured with is bound to torch's own functions, whatever the target replaces.
-    import torch  # noqa: PLC0415 -- slow, and the client's process does without
+    _load_torch()
+    import torch  # noqa: PLC0415 -- see there
 
     from polyref.subject.chance import SeededSubject  # noqa: PLC0415
     from polyref.subject.local import environment  # noqa: PLC0415
     from polyref.subject.probe import probe  # noqa: PLC0415
     from polyref.subject.state import ProcessState, seed, without_frameworks  # noqa: PLC0415
 
-    gc.freeze()
-    gc.enable()
     if request["device"].startswith("cuda") and not torch.cuda.is_available():
         lacking = f"device {request['device']!r} is not there: torch.cuda.is_available() is false here"
         pipes.send({"event": "refused", "kind": "usage", "message": lacking})

@@ -58,7 +58,7 @@ class Hand:
     def __init__(self, job: Job, *, seconds: float, memory_bytes: int) -> None:
         self._opening = wire.encode({"open": msgspec.to_builtins(job)})
         self._seconds = seconds
-        self._slot = Slot(self, module="polyref.sweep.worker", memory_bytes=memory_bytes)
+        self._slot = Slot(module="polyref.sweep.worker", memory_bytes=memory_bytes)
         self._unstarted = 0
 
     def sweep(self, wanted: Range) -> Swept | Failed:
