@@ -18,6 +18,8 @@ from polyref.spec import Link, Reduction, Spec, Weighting
 
 Row = tuple[float, ...]
 
+_ZERO, _ONE = Fraction(0), Fraction(1)
+
 
 @dataclass(frozen=True)
 class Case:
@@ -114,7 +116,7 @@ class Case:
         q = (
             tuple(Fraction(v) for v in t)
             if isinstance(t, tuple)
-            else tuple(Fraction(int(k == t)) for k in range(self.classes))
+            else tuple(_ONE if k == t else _ZERO for k in range(self.classes))
         )
         s = Fraction(self.spec.smoothing)
         if s == 0:

@@ -77,6 +77,21 @@ class Response:
     before_alpha: Fraction = Fraction(0)
 
     @cached_property
+    def exponents(self) -> tuple[Fraction, ...]:
+        """gamma + j for j = 0, ..., N."""
+        return tuple(self.gamma + j for j in range(len(self.epsilon) + 1))
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether Pt enters the polynomial as it is: r = 1."""
+        return self.rescale == 1
+
+    @cached_property
+    def alpha_may_come_late(self) -> bool:
+        """Whether the logarithm may be weighted by another number than 1 before alpha is applied."""
+        return self.before_alpha not in (0, 1)
+
+    @cached_property
     def coefficients(self) -> tuple[Fraction, ...]:
         """C_0, ..., C_N with  B sum_j eps_j (1 - r Pt)^j = sum_i C_i x^i,  exact.
 

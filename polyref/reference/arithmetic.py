@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flint import arb
 
@@ -110,22 +110,23 @@ class Arithmetic:
 
     def power(self, a: arb, exponent: Fraction) -> arb:
         """a**exponent for a >= 0, by the library's function or, for a whole exponent, by repeated multiplication."""
-        if exponent == 0:
+        numerator, denominator = exponent.as_integer_ratio()
+        if not numerator:
             return arb(1)
-        if exponent == 1:
+        if numerator == denominator:
             return a
         # The ball of 1 - p may reach below zero where the number itself cannot.
         low, high = a.lower().max(arb(0)), a.upper().max(arb(0))
         e = rational(exponent)
-        if exponent < 0:
+        if numerator < 0:
             if low.is_zero():
                 return arb(0, 1) / 0
             result = (low**e).union(high**e)
         else:
             result = (low**e if not low.is_zero() else arb(0)).union(high**e if not high.is_zero() else arb(0))
         steps = 2 * self.library.pow
-        if exponent.denominator == 1:
-            steps = max(steps, abs(exponent.numerator) - 1)
+        if denominator == 1:
+            steps = max(steps, abs(numerator) - 1)
         return self.perturbed(result, steps)
 
     def whole_power(self, a: arb, exponent: int) -> arb:
@@ -167,12 +168,12 @@ class Arithmetic:
 
     def parameter(self, value: Fraction) -> arb:
         """A parameter as the format holds it or as it was given, whichever the implementation uses."""
-        rounded = _rounded(self.format.name, value)
+        rounded = _rounded(self.format.name, *value.as_integer_ratio())
         return rational(value) if rounded is None else rational(value).union(arb(rounded))
 
     def holds(self, value: Fraction) -> bool:
         """Whether a number is one of the format."""
-        return _rounded(self.format.name, value) is None
+        return _rounded(self.format.name, *value.as_integer_ratio()) is None
 
     def checked(self, a: arb) -> arb:
         """``a``, noting whether it may have left the range."""
@@ -191,8 +192,9 @@ class Arithmetic:
 
 
 @lru_cache(maxsize=1 << 14)
-def _rounded(name: str, value: Fraction) -> float | None:
+def _rounded(name: str, numerator: int, denominator: int) -> float | None:
     """The number that a format holds for this one, None where that is the number itself."""
+    value = Fraction(numerator, denominator)  # not the argument: to look a fraction up takes as long as to round it
     rounded = FORMATS[name].round(value)
     return None if rounded == value else rounded
 
@@ -204,11 +206,13 @@ class Pass(NamedTuple):
         forward: what computes the values.
         backward: what computes the gradients.
         upstream: the gradient that the reduction hands back to each loss.
+        shared: what the algorithms of one set have in common, by row: the first of them leaves it for the others.
     """
 
     forward: Arithmetic
     backward: Arithmetic
     upstream: arb
+    shared: dict[int, Any]
 
 
 class RowResult(NamedTuple):

@@ -21,7 +21,7 @@ from polyref.spec import Link, Response
 
 def free(case: Case, i: int, run: Pass) -> RowResult:
     """One row without 1 - Pt or p - 1 anywhere; the formulas of :mod:`polyref.reference.ball`, rounded."""
-    forward, backward, upstream = run
+    forward, backward, upstream, _ = run
     responses = case.spec.responses(case.weight, case.classes)
     logits = case.logits[i]
     q = [soft_entry(case, forward, v) for v in case.distribution(i)]
@@ -66,7 +66,7 @@ def free_of_shifted(
         responses: those of the classes.
         run: the arithmetics, and what arrives from the reduction.
     """
-    forward, backward, upstream = run
+    forward, backward, upstream, _ = run
     e = [arb(0) if v is None else forward.exp(v) for v in d]
     total = forward.sum(e)
     p = [forward.div(v, total) for v in e]
@@ -98,7 +98,7 @@ def free_of_shifted(
 
 
 def _free_element(z: float, q: arb, responses: tuple[Response, Response], run: Pass) -> tuple[arb, arb]:
-    forward, backward, upstream = run
+    forward, backward, upstream, _ = run
     tail = forward.exp(-abs(arb(z))) if z > -math.inf else arb(0)
     total = forward.add(arb(1), tail)
     large, small = forward.div(arb(1), total), forward.div(tail, total)
@@ -119,7 +119,7 @@ def _free_element(z: float, q: arb, responses: tuple[Response, Response], run: P
 
 def _free_loss(response: Response, pt: arb, x: arb, nll: arb, run: Pass) -> tuple[arb, arb]:
     """The loss and c = Pt dl/dx. The remainder's own evaluation (a short positive series) is given eight roundings."""
-    ar, backward, _ = run
+    ar, backward = run.forward, run.backward
     a, gamma, coefficients = response.log_weight, response.gamma, response.coefficients
 
     def of_series() -> arb:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flint import arb, ctx
 
@@ -91,9 +91,10 @@ def _reach(
     exact = exact or reference_for(case)
     value = [0.0] * len(exact.value or ())
     gradient = [[0.0] * case.classes for _ in case.logits]
+    forward, backward, shared = Arithmetic(fmt, library), Arithmetic(fmt, library), dict[int, Any]()
     with ctx.workprec(fmt.precision + 48):
         for algorithm in algorithms:
-            parts = _batch(case, algorithm, Arithmetic(fmt, library), Arithmetic(fmt, library))
+            parts = _batch(case, algorithm, forward, backward, shared)
             for i, v in enumerate(exact.value or ()):
                 value[i] = max(value[i], _radius(parts.values[i], v))
             for row, got, want in zip(gradient, parts.gradients, exact.gradient, strict=True):
@@ -110,8 +111,11 @@ def _radius(got: arb | None, want: arb) -> float:
     return reach * (1 + 2.0**-50) if reach == 0 or reach > 1e-300 else reach + 5e-324
 
 
-def _batch(case: Case, algorithm: Algorithm, forward: Arithmetic, backward: Arithmetic) -> Parts:
+def _batch(
+    case: Case, algorithm: Algorithm, forward: Arithmetic, backward: Arithmetic, shared: dict[int, Any]
+) -> Parts:
     """Rows, reduction and final rounding."""
+    forward.overflowed = backward.overflowed = False
     each = 1 if case.spec.link is Link.SOFTMAX else case.classes
     denominator = case.denominator
     scaled = case.spec.reduction in (Reduction.MEAN, Reduction.MEAN_OVER_SAMPLES) and bool(denominator)
@@ -130,7 +134,7 @@ def _batch(case: Case, algorithm: Algorithm, forward: Arithmetic, backward: Arit
             gradients.append([arb(0)] * case.classes)
             continue
         forward.overflowed = backward.overflowed = undivided
-        row = algorithm(case, i, Pass(forward, backward, upstream))
+        row = algorithm(case, i, Pass(forward, backward, upstream, shared))
         gradient = [backward.rounded_to(out, backward.checked(g)) for g in row.gradient]
         gradients.append(None if backward.overflowed else gradient)
         checked = [forward.checked(v) for v in row.values]

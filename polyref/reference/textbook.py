@@ -16,11 +16,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from flint import arb
 
-from polyref.case import Case, Row
+from polyref.case import Case
 from polyref.reference.arithmetic import Arithmetic, Pass, RowResult
 from polyref.reference.ball import rational
 from polyref.spec import Link, Response
@@ -45,15 +45,16 @@ def expm1(case: Case, i: int, run: Pass) -> RowResult:
 
 def _row(case: Case, i: int, run: Pass, way: Way) -> RowResult:
     """One row of an algorithm under either link, or under both where the polynomial has its own."""
-    forward, backward, upstream = run
+    forward, backward, upstream, _ = run
     responses = case.spec.responses(case.weight, case.classes)
     logits = case.logits[i]
-    q = [soft_entry(case, forward, v) for v in case.distribution(i)]
     if case.spec.link is Link.SIGMOID:
+        q = [soft_entry(case, forward, v) for v in case.distribution(i)]
         signed = list(zip(responses.positive, responses.negative, strict=True))
         elements = [_element(z, q[k], signed[k], run, way) for k, z in enumerate(logits)]
         return RowResult([e[0] for e in elements], [e[1] for e in elements])
-    value, gradient = _softmax(logits, q, responses.positive, run, way)
+    q, logs = _prepared(case, i, run)
+    value, gradient = _of_logarithms(logs, q, responses.positive, run, way)
     if responses.mixed:
         count = arb(case.classes)
         each = backward.div(upstream, count)
@@ -70,16 +71,44 @@ def soft_entry(case: Case, ar: Arithmetic, q: Fraction) -> arb:
     return rational(q) if case.spec.smoothing == 0 or q in (0, 1) else ar.perturbed(rational(q), 4)
 
 
-def _softmax(
-    logits: Row,
-    q: Sequence[arb],
-    responses: Sequence[Response],
-    run: Pass,
-    way: Way,
-) -> tuple[arb, list[arb]]:
-    top = arb(max(logits))
-    shifted = [run.forward.sub(arb(z), top) if z > -math.inf else None for z in logits]
-    return of_shifted(shifted, q, responses, run, way)
+class _Logarithms(NamedTuple):
+    """The part of a softmax row that all algorithms compute alike.
+
+    Attributes:
+        e: exp(z - max z), zero for an impossible class.
+        total: their sum.
+        logp: log_softmax, None for an impossible class.
+        soft: exp(logp), what the backward of log_softmax recomputes.
+    """
+
+    e: list[arb]
+    total: arb
+    logp: list[arb | None]
+    soft: list[arb]
+
+    @classmethod
+    def of(cls, d: Sequence[arb | None], forward: Arithmetic) -> _Logarithms:
+        """Of the logits less their maximum, None for an impossible class."""
+        e = [arb(0) if v is None else forward.exp(v) for v in d]
+        total = forward.sum(e)
+        log_total = forward.log(total)
+        logp = [None if v is None else forward.sub(v, log_total) for v in d]
+        return cls(e, total, logp, [arb(0) if v is None else forward.exp(v) for v in logp])
+
+
+def _prepared(case: Case, i: int, run: Pass) -> tuple[list[arb], _Logarithms]:
+    """The soft target and the logarithms of a row; the next algorithm of a set finds those of the one before."""
+    forward = run.forward
+    before, forward.overflowed = forward.overflowed, False
+    if i not in run.shared:
+        logits = case.logits[i]
+        top = arb(max(logits))
+        q = [soft_entry(case, forward, v) for v in case.distribution(i)]
+        logs = _Logarithms.of([forward.sub(arb(z), top) if z > -math.inf else None for z in logits], forward)
+        run.shared[i] = q, logs, forward.overflowed
+    q, logs, overflowed = run.shared[i]
+    forward.overflowed = before or overflowed
+    return q, logs
 
 
 def of_shifted(
@@ -98,13 +127,19 @@ def of_shifted(
         run: the arithmetics, and what arrives from the reduction.
         way: the algorithm.
     """
-    forward, backward, upstream = run
-    classes = range(len(d))
-    e = [arb(0) if v is None else forward.exp(v) for v in d]
-    total = forward.sum(e)
-    log_total = forward.log(total)
-    logp = [None if v is None else forward.sub(v, log_total) for v in d]
-    soft = [arb(0) if v is None else forward.exp(v) for v in logp]  # what the backward of log_softmax recomputes
+    return _of_logarithms(_Logarithms.of(d, run.forward), q, responses, run, way)
+
+
+def _of_logarithms(
+    logs: _Logarithms,
+    q: Sequence[arb],
+    responses: Sequence[Response],
+    run: Pass,
+    way: Way,
+) -> tuple[arb, list[arb]]:
+    forward, backward, upstream, _ = run
+    e, total, logp, soft = logs
+    classes = range(len(e))
     p = [forward.div(v, total) for v in e] if way == "subtract" else soft
 
     losses: list[arb] = []
@@ -116,7 +151,7 @@ def of_shifted(
             continue
         log_k = logp[k]
         nll = arb.pos_inf() if log_k is None else -log_k
-        if way == "expm1" and log_k is not None and responses[k].rescale == 1:
+        if way == "expm1" and log_k is not None and responses[k].plain:
             x = -forward.expm1(log_k)
             through[k] = backward.sub(arb(1), x)
         else:
@@ -160,7 +195,7 @@ def _element(
 
     The logarithm is torch's: log sigma(z) = min(z, 0) - log1p(exp(-|z|)), and z - log sigma(z) for the other class.
     """
-    forward, backward, upstream = run
+    forward, backward, upstream, _ = run
     exact_z = arb(z) if z > -math.inf else arb.neg_inf()
     tail = forward.exp(-abs(exact_z)) if z > -math.inf else arb(0)
     log_sigmoid = forward.sub(arb(min(z, 0.0)) if z > -math.inf else exact_z, forward.log1p(tail))
@@ -178,7 +213,7 @@ def _element(
         pt = forward.exp(-nll) if way != "subtract" and nll.is_finite() else side
         x = forward.sub(arb(1), pt)
         through = pt
-        if way == "expm1" and nll.is_finite() and response.rescale == 1:
+        if way == "expm1" and nll.is_finite() and response.plain:
             x = -forward.expm1(-nll)
             through = backward.sub(arb(1), x)
         loss = _loss(response, pt, x, nll, forward)
@@ -199,23 +234,23 @@ def _element(
 
 def _loss(response: Response, pt: arb, x: arb, nll: arb, ar: Arithmetic) -> arb:
     """A x^gamma (-log Pt) + B sum_j eps_j x^gamma (1 - r Pt)^j, the weight distributed over both parts."""
-    gamma = response.gamma
+    gamma, exponents = response.gamma, response.exponents
     focal = ar.power(x, gamma)
     parts = []
     if response.log_weight:
-        log = ar.checked(nll) if gamma == 0 else ar.mul(focal, ar.checked(nll))
+        log = ar.mul(focal, ar.checked(nll)) if gamma else ar.checked(nll)
         parts.append(log if response.log_weight == 1 else ar.checked(ar.mul(log_factor(response, ar), log)))
         _check_before_alpha(response, log, ar)
     else:
         ar.checked(nll)  # 0 times a logarithm that has overflowed is NaN
     terms = []
     for j, eps in enumerate(response.epsilon, start=1):
-        if response.rescale == 1:
-            power = ar.power(x, gamma + j)
+        if response.plain:
+            power = ar.power(x, exponents[j])
         else:
             y = ar.sub(arb(1), _rescaled(response, pt, ar))
             power = ar.whole_power(y, j)
-            power = power if gamma == 0 else ar.mul(focal, power)
+            power = ar.mul(focal, power) if gamma else power
         terms.append(ar.mul(ar.parameter(eps), power))
     if terms and response.poly_weight:
         poly = ar.sum(terms)
@@ -229,13 +264,13 @@ def _slopes(response: Response, pt: arb, x: arb, nll: arb, ar: Arithmetic, *, up
     ``upstream`` is what arrives from above, 1 over the sum of the weights say; a backward multiplies by it first, and
     it may be what carries a product beyond the range.
     """
-    gamma = response.gamma
+    gamma, exponents = response.gamma, response.exponents
     focal = ar.power(x, gamma)
     slope_log = arb(0)
     towards_pt = []
     if response.log_weight:
         factor = log_factor(response, ar)
-        slope_log = factor if gamma == 0 else ar.mul(factor, focal)
+        slope_log = ar.mul(factor, focal) if gamma else factor
         if gamma:
             lower = ar.mul(ar.parameter(gamma), ar.power(x, gamma - 1))
             # The backward multiplies by the weight first, which may overflow where the value itself does not.
@@ -251,14 +286,14 @@ def _slopes(response: Response, pt: arb, x: arb, nll: arb, ar: Arithmetic, *, up
         if not response.poly_weight:
             break
         weight = ar.mul(_factor(response.poly_weight, ar), ar.parameter(eps))
-        if response.rescale == 1:
-            lower = ar.mul(ar.parameter(gamma + j), ar.power(x, gamma + j - 1))
+        if response.plain:
+            lower = ar.mul(ar.parameter(exponents[j]), ar.power(x, exponents[j - 1]))
             towards_pt.append(-ar.mul(weight, lower))
             continue
         y = ar.sub(arb(1), _rescaled(response, pt, ar))
         inner = ar.mul(arb(j), ar.whole_power(y, j - 1))
         along_y = ar.perturbed(rational(response.rescale), 2)
-        towards_pt.append(-ar.mul(ar.mul(weight, inner if gamma == 0 else ar.mul(focal, inner)), along_y))
+        towards_pt.append(-ar.mul(ar.mul(weight, ar.mul(focal, inner) if gamma else inner), along_y))
         if gamma:
             lower = ar.mul(ar.parameter(gamma), ar.power(x, gamma - 1))
             towards_pt.append(-ar.mul(ar.mul(weight, ar.whole_power(y, j)), lower))
@@ -270,7 +305,7 @@ def _slopes(response: Response, pt: arb, x: arb, nll: arb, ar: Arithmetic, *, up
 
 def _check_before_alpha(response: Response, log: arb, ar: Arithmetic) -> None:
     """The weight may come before alpha, and its product with the logarithm overflow where that with both does not."""
-    if response.before_alpha not in (0, 1):
+    if response.alpha_may_come_late:
         ar.checked(ar.mul(rational(response.before_alpha), log))
 
 

@@ -129,7 +129,7 @@ def _radii(fmt: Format, algorithms: Iterable[_Run], cells: int) -> list[Radii]:
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         for algorithm in algorithms:
             forward, backward = CellArithmetic(fmt), CellArithmetic(fmt)
-            value, gradient = algorithm(Pass(forward, backward, arb(1)))
+            value, gradient = algorithm(Pass(forward, backward, arb(1), {}))
             forward.checked(value)
             for g in gradient:
                 backward.checked(g)

@@ -31,9 +31,10 @@ _GAMMAS = (0.0, 2.0, 1.0, 0.5)
 
 _T = TypeVar("_T")
 
-# Strategy objects are kept: to make one, and to have it checked, costs more than to draw from it. Integers are drawn
-# from between -100 and 100 only: into wider ranges Hypothesis mixes constants from whatever source files are imported,
-# and the same seed would not give the same cases everywhere.
+# Strategy objects are kept: to make one, and to have it checked, costs more than to draw from it. A row is drawn as
+# whole numbers and mapped once: each strategy that Hypothesis draws from costs as much as a number does. Integers are
+# drawn from between -100 and 100 only: into wider ranges Hypothesis mixes constants from whatever source files are
+# imported, and the same seed would not give the same cases everywhere.
 
 
 @cache
@@ -41,13 +42,31 @@ def logits(fmt: Format, classes: int, target: int, kind: str) -> SearchStrategy[
     """One row of logits of a format; ``target`` is the class that a margin is given to."""
     if kind == "margin":
 
-        def placed(row: tuple[float, ...], place: float) -> tuple[float, ...]:
-            return lifted(fmt, row, target, _reach(fmt, place))
+        def placed(row: _Whole, place: int, sign: int) -> Row:
+            return lifted(fmt, _eighths(row), target, _reach(fmt, sign * place / 32))
 
-        return st.builds(placed, st.tuples(*[_EIGHTHS] * classes), _MARGINS)
+        return st.builds(placed, _eighths_of(classes), st.integers(0, 96), st.sampled_from((1, -1)))
     if kind == "ties":
-        return st.builds(lambda a, b, k: (a,) * (classes - k) + (b,) * k, _EIGHTHS, _EIGHTHS, _few(classes))
+        return st.builds(lambda a, b, k: (a / 8,) * (classes - k) + (b / 8,) * k, _EIGHTHS, _EIGHTHS, _few(classes))
+    if kind == "eighths":
+        return _eighths_of(classes).map(_eighths)
+    if kind == "decimals":
+        parts = st.tuples(*[st.integers(-12, 11), st.integers(0, 99)] * classes)
+        return parts.map(lambda p: tuple(fmt.round(i + part / 100) for i, part in zip(p[::2], p[1::2], strict=True)))
     return st.tuples(*[_logit(fmt, kind)] * classes)
+
+
+_Whole = tuple[int, ...]
+_EIGHTHS = st.integers(-32, 32)
+
+
+@cache
+def _eighths_of(classes: int) -> SearchStrategy[_Whole]:
+    return st.tuples(*[_EIGHTHS] * classes)
+
+
+def _eighths(row: _Whole) -> Row:
+    return tuple(i / 8 for i in row)
 
 
 def _few(classes: int) -> SearchStrategy[int]:
@@ -55,17 +74,8 @@ def _few(classes: int) -> SearchStrategy[int]:
     return st.sampled_from((0, 0, *range(classes)))
 
 
-_EIGHTHS = st.integers(-32, 32).map(lambda i: i / 8)
-#: Places of a margin, see :func:`_reach`.
-_MARGINS = st.builds(math.copysign, st.integers(0, 96).map(lambda i: i / 32), st.sampled_from((1, -1)))
-
-
 @cache
 def _logit(fmt: Format, kind: str) -> SearchStrategy[float]:
-    if kind == "eighths":
-        return _EIGHTHS
-    if kind == "decimals":
-        return st.builds(lambda whole, part: fmt.round(whole + part / 100), st.integers(-12, 11), st.integers(0, 99))
     if kind == "bits":
         sixes = st.integers(0, 63)
         leading = st.builds(lambda a, b, c: a << 12 | b << 6 | c, st.integers(0, 15), sixes, sixes)
