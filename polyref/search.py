@@ -77,45 +77,14 @@ def search(
             then aims at larger errors too, and a climb over neighbouring bit patterns begins at the largest one.
         aside: what the subject broke down with under other laws: such cases are left out, and the others judged.
     """
-    from hypothesis import target  # noqa: PLC0415 - import polyref stays light
-
-    tried: dict[Case, Outcome] = {}
-    state = _Search()
-
-    def outcome_of(case: Case) -> Outcome:
-        if case not in tried:
-            if state.smallest is not None:
-                if state.spent >= shrinks:
-                    raise _OutOfBudget
-                state.spent += 1
-            try:
-                tried[case] = check(law, case, context)
-            except Exhausted as e:
-                state.cut = str(e)
-                raise _OutOfBudget from None
-            if (broke := breakdown(tried[case])) in aside:
-                state.aside, tried[case] = broke, Outcome(Verdict.INCONCLUSIVE, 0.0, A_LOSS, broke)
-        return tried[case]
-
-    def attempt(case: Case, *, aim: bool = False) -> None:
-        result = outcome_of(case)
-        if result.verdict is Verdict.VIOLATED:
-            state.smallest = case
-            if result.fatal:
-                state.spent = shrinks  # a smaller case is not worth another process
-            raise _Violation
-        if result.verdict is Verdict.HOLDS and result.ratio >= state.ratio:
-            state.ratio, state.worst = result.ratio, case
-        if aim:
-            target(result.ratio)
-
+    trials = _Trials(law, context, shrinks, aside)
     name = f"{seed} {law.id} {context.format.name}"
     with _drawing(law):
         cases = law.strategy(context)
     for part in range(2 * math.ceil(examples / _ROUND)):
         # Every round begins with the simplest case again.
-        left = examples - len(tried) + (part > 0)
-        if left <= (part > 0) or state.smallest is not None or state.cut:
+        left = examples - len(trials.tried) + (part > 0)
+        if left <= (part > 0) or trials.ended:
             break
         # Drawn first and judged then: each is faster than if they took turns, by what the processor remembers.
         drawn, again = list[Case](), partial(_generate, cases, count=min(_ROUND, left), seed=f"{name} {part}")
@@ -123,25 +92,94 @@ def search(
             again(drawn.append)
         with suppress(_Violation, _OutOfBudget):
             for case in drawn:
-                attempt(case)
-        if state.smallest is not None:
+                trials.attempt(case)
+        if trials.smallest is not None:
             with _drawing(law):
-                again(attempt)  # comes to the violation by what was tried, and makes it smaller
-    if law.guided and climbs and state.smallest is None and state.worst is not None and not state.cut:
+                again(trials.attempt)  # comes to the violation by what was tried, and makes it smaller
+    if law.guided and climbs and trials.worst is not None and not trials.ended:
         with _drawing(law):
-            _generate(cases, partial(attempt, aim=True), climbs // 2, seed=f"{name} aimed")
-        if state.smallest is None and not state.cut:
+            _generate(cases, trials.aim, count=climbs // 2, seed=f"{name} aimed")
+        if not trials.ended:
             with suppress(_OutOfBudget):
-                _climb(outcome_of, state, climbs - climbs // 2)
-    worst_ratio = max((o.ratio for o in tried.values()), default=0.0)
-    if state.smallest is not None:
-        return Found(Verdict.VIOLATED, tried[state.smallest], state.smallest, len(tried), worst_ratio)
-    if state.cut:
-        how_far = f"only {len(tried)} of {examples} examples were tried" if tried else "not tried"
-        return Found(Verdict.INCONCLUSIVE, None, None, len(tried), worst_ratio, f"{how_far}: {state.cut}")
-    if state.worst is not None:
-        return Found(Verdict.HOLDS, tried[state.worst], state.worst, len(tried), worst_ratio)
-    return Found(Verdict.INCONCLUSIVE, None, None, len(tried), worst_ratio, aside=state.aside)
+                _climb(trials, climbs - climbs // 2)
+    return trials.found(examples)
+
+
+class _Trials:
+    """What a search has tried of one law.
+
+    Attributes:
+        tried: the outcomes, in order.
+        smallest: the smallest violating case so far.
+        worst: the nearest one that holds.
+    """
+
+    def __init__(self, law: Property, context: Context, shrinks: int, aside: Collection[str]) -> None:
+        self._law, self._context, self._shrinks, self._aside = law, context, shrinks, aside
+        self.tried: dict[Case, Outcome] = {}
+        self.smallest: Case | None = None
+        self.worst: Case | None = None
+        self._ratio = -1.0
+        self._spent = 0  # how many were tried since the first violation
+        self._cut = ""  # why no more could be tried
+        self._set_aside = ""  # what was left out
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is a violation, or nothing more can be tried."""
+        return self.smallest is not None or bool(self._cut)
+
+    def outcome_of(self, case: Case) -> Outcome:
+        """What the law says of a case, which is asked once."""
+        tried = self.tried
+        if case not in tried:
+            if self.smallest is not None:
+                if self._spent >= self._shrinks:
+                    raise _OutOfBudget
+                self._spent += 1
+            try:
+                tried[case] = check(self._law, case, self._context)
+            except Exhausted as e:
+                self._cut = str(e)
+                raise _OutOfBudget from None
+            if (broke := breakdown(tried[case])) in self._aside:
+                self._set_aside, tried[case] = broke, Outcome(Verdict.INCONCLUSIVE, 0.0, A_LOSS, broke)
+        return tried[case]
+
+    def attempt(self, case: Case) -> Outcome:
+        """Try a case.
+
+        Raises:
+            _Violation: if it breaks the law.
+        """
+        result = self.outcome_of(case)
+        if result.verdict is Verdict.VIOLATED:
+            self.smallest = case
+            if result.fatal:
+                self._spent = self._shrinks  # a smaller case is not worth another process
+            raise _Violation
+        if result.verdict is Verdict.HOLDS and result.ratio >= self._ratio:
+            self._ratio, self.worst = result.ratio, case
+        return result
+
+    def aim(self, case: Case) -> None:
+        """Try a case while Hypothesis aims at larger errors."""
+        from hypothesis import target  # noqa: PLC0415 - import polyref stays light
+
+        target(self.attempt(case).ratio)
+
+    def found(self, examples: int) -> Found:
+        """What all of it says, if so many examples were to be tried."""
+        tried = self.tried
+        worst_ratio = max((o.ratio for o in tried.values()), default=0.0)
+        if self.smallest is not None:
+            return Found(Verdict.VIOLATED, tried[self.smallest], self.smallest, len(tried), worst_ratio)
+        if self._cut:
+            how_far = f"only {len(tried)} of {examples} examples were tried" if tried else "not tried"
+            return Found(Verdict.INCONCLUSIVE, None, None, len(tried), worst_ratio, f"{how_far}: {self._cut}")
+        if self.worst is not None:
+            return Found(Verdict.HOLDS, tried[self.worst], self.worst, len(tried), worst_ratio)
+        return Found(Verdict.INCONCLUSIVE, None, None, len(tried), worst_ratio, aside=self._set_aside)
 
 
 def breakdown(outcome: Outcome) -> str:
@@ -161,7 +199,7 @@ def _drawing(law: Property) -> Iterator[None]:
         raise failed(law, e, "when it drew cases") from e
 
 
-def _generate(cases: SearchStrategy[Case], attempt: Callable[[Case], None], count: int, *, seed: str) -> None:
+def _generate(cases: SearchStrategy[Case], attempt: Callable[[Case], object], *, count: int, seed: str) -> None:
     """Have Hypothesis try so many cases, aim at what the attempt targets, and shrink what breaks the law."""
     from hypothesis import HealthCheck, Phase, given, settings  # noqa: PLC0415 - import polyref stays light
     from hypothesis import seed as seeded  # noqa: PLC0415
@@ -184,20 +222,20 @@ def _generate(cases: SearchStrategy[Case], attempt: Callable[[Case], None], coun
         seeded(seed)(decorated)()
 
 
-def _climb(outcome_of: Callable[[Case], Outcome], state: _Search, budget: int) -> None:
+def _climb(trials: _Trials, budget: int) -> None:
     """Go on from the nearest case that holds, to a nearer one or to one that does not."""
     from polyref.climb import climb  # noqa: PLC0415 - it needs scipy
 
     def ratio(case: Case) -> float:
-        outcome = outcome_of(case)
+        outcome = trials.outcome_of(case)
         return 0.0 if outcome.verdict is Verdict.INCONCLUSIVE else outcome.ratio
 
-    assert state.worst is not None
-    found = climb(state.worst, ratio, budget=budget, enough=1.0)
-    if outcome_of(found).verdict is Verdict.VIOLATED:
-        state.smallest = found
+    assert trials.worst is not None
+    found = climb(trials.worst, ratio, budget=budget, enough=1.0)
+    if trials.outcome_of(found).verdict is Verdict.VIOLATED:
+        trials.smallest = found
     else:
-        state.worst = found
+        trials.worst = found
 
 
 def draw(law: Property, context: Context, *, examples: int, seed: int = 0) -> tuple[Case, ...]:
@@ -209,18 +247,3 @@ def draw(law: Property, context: Context, *, examples: int, seed: int = 0) -> tu
     always = Outcome.of(0.0)
     search(replace(law, check=lambda case, _: drawn.setdefault(case, always)), context, examples=examples, seed=seed)
     return tuple(drawn)
-
-
-@dataclass
-class _Search:
-    """The smallest violating case so far, how many were tried since the first, and the nearest one that holds.
-
-    ``cut`` says why no more could be tried, ``aside`` what was left out.
-    """
-
-    spent: int = 0
-    smallest: Case | None = None
-    worst: Case | None = None
-    ratio: float = -1.0
-    cut: str = ""
-    aside: str = ""
