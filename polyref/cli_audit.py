@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
@@ -107,53 +108,52 @@ def audit(
     expires
         The last day of that reason, as YYYY-MM-DD.
     """
+    from polyref.subject.child import WORKER  # noqa: PLC0415
     from polyref.subject.limits import check_bounded, check_count, cores, limits_of  # noqa: PLC0415
+    from polyref.subject.slot import prepared  # noqa: PLC0415
 
     check_bounded("--budget", budget)
     limits = limits_of(timeout=timeout, memory=memory, restarts=restarts, prefix="--")
-    if not targets and scheduler is None:
-        from polyref.subject.child import WORKER  # noqa: PLC0415
-        from polyref.subject.slot import prepare  # noqa: PLC0415
+    with ExitStack() as stack:
+        if not targets and scheduler is None:  # a subject's process loads torch while this one loads the rest
+            stack.enter_context(prepared(module=WORKER, memory_bytes=limits.memory_bytes))
+        from polyref import auditor as au  # noqa: PLC0415
+        from polyref import gate, many  # noqa: PLC0415
+        from polyref.formats import named  # noqa: PLC0415
+        from polyref.report import outputs, terminal  # noqa: PLC0415
+        from polyref.subject.overrides import Forms, parse_overrides  # noqa: PLC0415
 
-        prepare(module=WORKER, memory_bytes=limits.memory_bytes)  # it loads torch while this process loads the rest
-
-    from polyref import auditor as au  # noqa: PLC0415
-    from polyref import gate, many  # noqa: PLC0415
-    from polyref.formats import named  # noqa: PLC0415
-    from polyref.report import outputs, terminal  # noqa: PLC0415
-    from polyref.subject.overrides import Forms, parse_overrides  # noqa: PLC0415
-
-    gate.check(baseline, update=update_baseline, reason=reason, expires=expires, targets=1 + len(targets))
-    options = au.Options(
-        formats=au.AUDITED if formats is None else tuple(named(f.strip()) for f in formats.split(",")),
-        seed=seed,
-        profile=profile,
-        init=parse_overrides(init, "--init"),
-        call=parse_overrides(call, "--call"),
-        forms=Forms(labels, input, order),
-        limits=limits,
-        budget=budget,
-        framework=framework,
-        baseline=gate.read(baseline, update=update_baseline),
-    )
-    if jobs is not None:
-        check_count("--jobs", jobs)
-    paths = outputs.asked({"json": json, **_named(drawn)})
-    if targets:
-        return many.run((target, *targets), options, jobs=jobs or 1, folders=paths, scheduler=scheduler)
-    outputs.check(paths, beside={"the baseline": baseline})
-    if scheduler is None:
-        found = au.audit(target, options, processes=min(jobs or cores(), 2))
-    else:
-        found = many.audit_one(target, options, scheduler=scheduler)
-    outputs.write(found, paths)
-    if not outputs.on_standard_output(paths):
-        terminal.render(found, screen.Screen())
-    if update_baseline and baseline is not None:
-        line = gate.updated(baseline, found, options.baseline, reason=reason, expires=expires)
-        print(line, file=sys.stderr if outputs.on_standard_output(paths) else sys.stdout)
-        return 0
-    return found.exit_code
+        gate.check(baseline, update=update_baseline, reason=reason, expires=expires, targets=1 + len(targets))
+        options = au.Options(
+            formats=au.AUDITED if formats is None else tuple(named(f.strip()) for f in formats.split(",")),
+            seed=seed,
+            profile=profile,
+            init=parse_overrides(init, "--init"),
+            call=parse_overrides(call, "--call"),
+            forms=Forms(labels, input, order),
+            limits=limits,
+            budget=budget,
+            framework=framework,
+            baseline=gate.read(baseline, update=update_baseline),
+        )
+        if jobs is not None:
+            check_count("--jobs", jobs)
+        paths = outputs.asked({"json": json, **_named(drawn)})
+        if targets:
+            return many.run((target, *targets), options, jobs=jobs or 1, folders=paths, scheduler=scheduler)
+        outputs.check(paths, beside={"the baseline": baseline})
+        if scheduler is None:
+            found = au.audit(target, options, processes=min(jobs or cores(), 2))
+        else:
+            found = many.audit_one(target, options, scheduler=scheduler)
+        outputs.write(found, paths)
+        if not outputs.on_standard_output(paths):
+            terminal.render(found, screen.Screen())
+        if update_baseline and baseline is not None:
+            line = gate.updated(baseline, found, options.baseline, reason=reason, expires=expires)
+            print(line, file=sys.stderr if outputs.on_standard_output(paths) else sys.stdout)
+            return 0
+        return found.exit_code
 
 
 def report(file: Path, /, *, drawn: Drawn | None = None) -> int:

@@ -70,6 +70,11 @@ class Errands:
         """Start the child before there is work for it."""
         self._running()
 
+    @property
+    def started(self) -> bool:
+        """Whether the child is there."""
+        return self._slot.child is not None and self._slot.child.lives
+
     def _running(self) -> Child:
         child = self._slot.child
         if child is None:

@@ -134,6 +134,7 @@ class Other:
 
     Raises:
         OSError: if no file or no process is left.
+        RuntimeError: if no thread is left.
     """
 
     def __init__(self, options: Options) -> None:
@@ -152,7 +153,7 @@ class Other:
             graded: whether the subject is graded.
         """
         deal = Deal(subject.convention, dialect, self._options, graded=graded)
-        if not deal.worth_it or subject.deaths:
+        if not deal.worth_it or subject.deaths or not self._errands.started:
             return False
         # What explains a deviation is functions; it is asked only when findings are recorded, which is done here.
         told = replace(dialect, otherwise=())
@@ -220,7 +221,7 @@ def standing_by(options: Options, *, wanted: bool = True) -> Iterator[Other | No
     """The other process for the time of the block; None where it is not wanted, or cannot be had."""
     other = None
     if wanted:
-        with suppress(OSError):  # no file or no process is left
+        with suppress(OSError, RuntimeError):  # no file, no process or no thread is left
             other = Other(options)
     try:
         yield other

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from polyref.case import Case
 from polyref.errors import PolyrefError
-from polyref.property import A_LOSS, Context, Property, check, failed
+from polyref.property import A_LOSS, Context, LawFailed, Property, check, failed
 from polyref.subject.runner import Exhausted
 from polyref.verdict import Outcome, Verdict
 
@@ -86,16 +86,16 @@ def search(
         left = examples - len(trials.tried) + (part > 0)
         if left <= (part > 0) or trials.ended:
             break
-        # Drawn first and judged then: each is faster than if they took turns, by what the processor remembers.
-        drawn, again = list[Case](), partial(_generate, cases, count=min(_ROUND, left), seed=f"{name} {part}")
-        with _drawing(law):
-            again(drawn.append)
-        with suppress(_Violation, _OutOfBudget):
-            for case in drawn:
-                trials.attempt(case)
-        if trials.smallest is not None:
-            with _drawing(law):
-                again(trials.attempt)  # comes to the violation by what was tried, and makes it smaller
+        # Drawn first and judged then: each is faster than if they took turns, by what the processor remembers. What is
+        # drawn depends on no answer, so that Hypothesis comes to what went wrong once more, and makes it smaller.
+        drawn, generate = list[Case](), partial(_generate, cases, count=min(_ROUND, left), seed=f"{name} {part}")
+        with _drawing(law), suppress(_OutOfBudget):
+            generate(drawn.append)
+            try:
+                for case in drawn:
+                    trials.attempt(case)
+            except (_Violation, LawFailed):
+                generate(trials.attempt)
     if law.guided and climbs and trials.worst is not None and not trials.ended:
         with _drawing(law):
             _generate(cases, trials.aim, count=climbs // 2, seed=f"{name} aimed")

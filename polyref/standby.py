@@ -5,8 +5,12 @@ It stands alone because a process that has imported no more than this can have a
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 from polyref.subject.child import WORKER
-from polyref.subject.slot import prepare
+from polyref.subject.slot import prepared
+
+_for_life = ExitStack()
 
 
 def stand_by(memory_bytes: int) -> None:
@@ -15,7 +19,7 @@ def stand_by(memory_bytes: int) -> None:
     Args:
         memory_bytes: what the subject may use.
     """
-    prepare(module=WORKER, memory_bytes=memory_bytes)
+    _for_life.enter_context(prepared(module=WORKER, memory_bytes=memory_bytes))
     from polyref import halves  # noqa: F401, PLC0415 -- what it will be asked for
     from polyref.property import load_properties  # noqa: PLC0415
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -15,8 +17,9 @@ import pytest
 from report.example import build
 
 from polyref import auditor
+from polyref.errand import Errands
 from polyref.formats import BINARY32
-from polyref.halves import Deal, Unusual, check_usual, standing_by
+from polyref.halves import Deal, Other, Unusual, check_usual, standing_by
 from polyref.judging import chosen_laws
 from polyref.options import AUDITED, Options, Result
 from polyref.report import document as doc
@@ -99,6 +102,36 @@ def test_what_the_subject_has_started_ends_with_the_other_process(tmp_path: Path
                 time.sleep(0.05)
             assert len(sleeping()) == len(alone) + 1
         assert sleeping() == alone
+
+
+@pytest.mark.parametrize("error", [OSError("no file is left"), RuntimeError("no thread is left")])
+def test_one_process_goes_on_where_no_other_can_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def refused(_: Errands) -> None:
+        raise error
+
+    monkeypatch.setattr(Errands, "start", refused)
+    assert told(audited(WRONG, tmp_path, by_two=True)) == told(audited(WRONG, tmp_path, by_two=False))
+
+
+def test_one_process_goes_on_where_the_other_has_died(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = Other.begin
+    begun_: list[bool] = []
+
+    def killed(other: Other, *args: Any, **named: Any) -> bool:
+        child = other._errands._slot.child
+        assert child is not None
+        os.kill(child._process.pid, signal.SIGKILL)
+        while child.lives:
+            time.sleep(0.01)
+        begun_.append(begin(other, *args, **named))
+        return begun_[-1]
+
+    monkeypatch.setattr(Other, "begin", killed)
+    both = audited(WRONG, tmp_path, by_two=True)
+    assert begun_ == [False]
+    assert told(both) == told(audited(WRONG, tmp_path, by_two=False))
 
 
 def sleeping() -> set[str]:

@@ -7,6 +7,7 @@ from importlib.metadata import EntryPoint
 
 import pytest
 import right
+from hypothesis import strategies as st
 
 from polyref import property as properties
 from polyref.case import Case
@@ -136,6 +137,28 @@ def test_a_defect_of_a_check_is_not_taken_for_one_of_the_subject():
     law, _ = recorded(broken)
     with pytest.raises(LawFailed, match="'value-matches-the-reference' itself raised ZeroDivisionError"):
         search(law, context(), examples=5)
+
+
+def test_a_defect_of_a_check_is_shown_by_a_small_case():
+    def broken(case):
+        if max(max(row) for row in case.logits) > 3:
+            raise ZeroDivisionError("in the check")
+        return HOLDS
+
+    law, _ = recorded(broken)
+    with pytest.raises(LawFailed, match=r"logits \[[^;\]]*\] = \S+ \S+, target 0, epsilon 1, reduction none"):
+        search(law, context(), examples=30)
+
+
+class Unhashable(Case):
+    def __hash__(self):
+        raise TypeError("no hash")
+
+
+def test_a_case_that_a_law_draws_wrongly_is_a_defect_of_the_law():
+    odd = replace(VALUE, strategy=lambda _: st.builds(Unhashable, *map(st.just, vars(CASE).values())))
+    with pytest.raises(LawFailed, match=r"raised TypeError \(no hash\) when it drew cases"):
+        search(odd, context(), examples=5)
 
 
 def raises_on_five(logits, labels, epsilon=1.0):

@@ -59,7 +59,7 @@ class Child:
         module: what it runs.
     """
 
-    def __init__(self, memory_bytes: int, log: IO[bytes], *, module: str = WORKER) -> None:
+    def __init__(self, memory_bytes: int, log: IO[bytes], *, module: str) -> None:
         self._log = log
         requests, self._requests = os.pipe()
         self._replies, replies = os.pipe()
@@ -80,6 +80,10 @@ class Child:
                     env=_environment(),
                 )
             )
+        except BaseException:
+            os.close(self._requests)
+            os.close(self._replies)
+            raise
         finally:
             os.close(requests)
             os.close(replies)
@@ -185,6 +189,11 @@ class Child:
         # The child appends, so an emptied file goes on at its start.
         if os.fstat(self._log.fileno()).st_size > _LOG_LIMIT:
             os.ftruncate(self._log.fileno(), 0)
+
+    @property
+    def lives(self) -> bool:
+        """Whether the process is still there."""
+        return not self._closed and not self._ended()
 
     def _ended(self) -> bool:
         """Whether the process has ended; it stays unreaped, so that its number cannot be another's."""

@@ -19,9 +19,9 @@ class Limits:
 
     Attributes:
         seconds_per_case: for one case, or one trial of the probe.
-        load_seconds: to start the process, import torch and import the target.
+        load_seconds: to import the target, and to start the process and import torch where that is not done already.
         memory_bytes: of data, torch's own 0.2 GiB included.
-        total_seconds: for everything, from the start of the first process on.
+        total_seconds: for everything, from when the subject is opened.
         restarts: new processes in the place of ended ones.
 
     Raises:

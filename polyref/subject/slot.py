@@ -7,6 +7,7 @@ import fcntl
 import os
 import tempfile
 import weakref
+from collections.abc import Iterator
 from typing import IO
 
 from polyref.subject.child import Child, ChildGone
@@ -72,22 +73,40 @@ _slots: weakref.WeakSet[Slot] = weakref.WeakSet()
 _prepared: dict[tuple[str, int], Slot] = {}
 
 
-def prepare(*, module: str, memory_bytes: int) -> None:
-    """Start a child for the next :func:`slot` of this kind: it loads what it needs while its work is not known yet."""
-    made = Slot(module=module, memory_bytes=memory_bytes)
-    with contextlib.suppress(OSError):  # no file or no process is left: whoever needs one will say so
+@contextlib.contextmanager
+def prepared(*, module: str, memory_bytes: int) -> Iterator[None]:
+    """Start a child for the first :func:`slot` of this kind in the block: it loads what it needs meanwhile.
+
+    A child that was not asked for ends with the block.
+
+    Args:
+        module: what it runs.
+        memory_bytes: what it may use.
+    """
+    kind = module, memory_bytes
+    with contextlib.suppress(OSError, RuntimeError):  # no file, process or thread is left: whoever needs one says so
+        made = Slot(module=module, memory_bytes=memory_bytes)
         made.start()
-        _prepared[module, memory_bytes] = made
+        _prepared[kind] = made
+    try:
+        yield
+    finally:
+        left = _prepared.pop(kind, None)
+        if left is not None:
+            left.close()
 
 
 def slot(*, module: str, memory_bytes: int) -> Slot:
-    """A slot: the prepared one, whose child is there already, or one without a child.
+    """A slot: a prepared one, whose child is there already, or one without a child.
 
     Args:
         module: what children run.
         memory_bytes: what each may use.
     """
-    return _prepared.pop((module, memory_bytes), None) or Slot(module=module, memory_bytes=memory_bytes)
+    found = _prepared.pop((module, memory_bytes), None)
+    if found is not None and found.child is not None and found.child.lives:
+        return found
+    return Slot(module=module, memory_bytes=memory_bytes)
 
 
 def close_all() -> None:
