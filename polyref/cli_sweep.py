@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from polyref.cli_types import (
     Flag,
@@ -21,6 +24,9 @@ from polyref.cli_types import (
 from polyref.cli_types import RepeatedNumbers as Numbers
 from polyref.errors import UsageError
 from polyref.report import screen
+
+if TYPE_CHECKING:
+    from polyref.subject.limits import Limits
 
 
 def sweep(
@@ -80,7 +86,7 @@ def sweep(
     gradient
         Judge gradients too, or not: by default with margins only.
     workers
-        How many processes sweep; by default one for each processor.
+        How many processes sweep; by default one for each processor, but one alone for less than 2^21 inputs.
     scheduler
         The tcp://HOST:PORT of a Dask scheduler whose workers sweep in their place.
     device
@@ -109,18 +115,7 @@ def sweep(
     memory
         GiB of data that a process may use.
     """
-    from polyref.evaluate import parse_number, parse_numbers  # noqa: PLC0415 - each command loads what it needs
-    from polyref.formats import BINARY64  # noqa: PLC0415
-    from polyref.report import files  # noqa: PLC0415
-    from polyref.report import sweep as doc  # noqa: PLC0415
-    from polyref.report import sweep_terminal as terminal  # noqa: PLC0415
-    from polyref.subject.limits import check_bounded, limits_of  # noqa: PLC0415
-    from polyref.subject.overrides import Forms, parse_overrides  # noqa: PLC0415
-    from polyref.sweep.kept import checkpoint_of  # noqa: PLC0415
-    from polyref.sweep.run import executor_of  # noqa: PLC0415
-    from polyref.sweep.run import sweep as swept  # noqa: PLC0415
-    from polyref.sweep.summary import document  # noqa: PLC0415
-    from polyref.sweep.wish import Wish, job_of  # noqa: PLC0415
+    from polyref.subject.limits import check_bounded, limits_of  # noqa: PLC0415 - each command loads what it needs
 
     if margins is pairs:
         raise UsageError("give --margins or --pairs, one of them")
@@ -131,45 +126,74 @@ def sweep(
     check_bounded("--timeout", timeout)
     if seed and not sample:
         raise UsageError(f"--seed {seed} is for --sample: give both, or neither")
-    if json is not None:
-        files.check_writable(json)
     began, started = time.monotonic(), datetime.now(UTC)
-    wish = Wish(
-        target=target,
-        kind="margins" if margins else "pairs",
-        format=format,
-        sample=sample,
-        seed=seed,
-        epsilons=tuple(parse_numbers(e, BINARY64, "epsilon") for e in epsilon),
-        gamma=parse_number(gamma, BINARY64, "gamma"),
-        places=range,
-        gradient=gradient,
-        device=device,
-        init=parse_overrides(init, "--init"),
-        call=parse_overrides(call, "--call"),
-        forms=Forms(labels, input, order),
-        framework=framework,
-        limits=limits_of(memory=memory, prefix="--"),
-    )
-    job, environment, how = job_of(wish)
-    executor, count = executor_of(
-        job, workers=workers, scheduler=scheduler, seconds=timeout, memory_bytes=wish.limits.memory_bytes
-    )
-    try:
-        kept = checkpoint_of(job, checkpoint=checkpoint, resume=resume)
-    except UsageError:
-        executor.close()
-        raise
-    with terminal.watch(f"{target} {format}", job.stop - job.start, screen.Screen(file=sys.stderr)) as bar:
+    limits = limits_of(memory=memory, prefix="--")
+    with _ahead(limits, scheduler):
+        from polyref.evaluate import parse_number, parse_numbers  # noqa: PLC0415
+        from polyref.formats import BINARY64  # noqa: PLC0415
+        from polyref.report import files  # noqa: PLC0415
+        from polyref.report import sweep as doc  # noqa: PLC0415
+        from polyref.report import sweep_terminal as terminal  # noqa: PLC0415
+        from polyref.subject.overrides import Forms, parse_overrides  # noqa: PLC0415
+        from polyref.sweep.kept import checkpoint_of  # noqa: PLC0415
+        from polyref.sweep.run import executor_of  # noqa: PLC0415
+        from polyref.sweep.run import sweep as swept  # noqa: PLC0415
+        from polyref.sweep.summary import document  # noqa: PLC0415
+        from polyref.sweep.wish import Wish, job_of  # noqa: PLC0415
+
+        if json is not None:
+            files.check_writable(json)
+        wish = Wish(
+            target=target,
+            kind="margins" if margins else "pairs",
+            format=format,
+            sample=sample,
+            seed=seed,
+            epsilons=tuple(parse_numbers(e, BINARY64, "epsilon") for e in epsilon),
+            gamma=parse_number(gamma, BINARY64, "gamma"),
+            places=range,
+            gradient=gradient,
+            device=device,
+            init=parse_overrides(init, "--init"),
+            call=parse_overrides(call, "--call"),
+            forms=Forms(labels, input, order),
+            framework=framework,
+            limits=limits,
+        )
+        job, environment, how = job_of(wish)
+        executor, count = executor_of(
+            job, workers=workers, scheduler=scheduler, seconds=timeout, memory_bytes=wish.limits.memory_bytes
+        )
         try:
-            found = swept(job, executor, kept.checkpoint, done=lambda r: bar.advance(r.stop - r.start))
-        except KeyboardInterrupt:
-            raise UsageError(kept.left()) from None
-    seconds = time.monotonic() - began
-    told = document(job, environment, how, found, workers=count, started=started, seconds=seconds)
-    if json is not None:
-        doc.write(told, json)
-    kept.finished(complete=not found.failed)
-    if json is None or not files.is_standard_output(json):
-        terminal.render(told, screen.Screen())
-    return told.exit_code
+            kept = checkpoint_of(job, checkpoint=checkpoint, resume=resume)
+        except UsageError:
+            executor.close()
+            raise
+        with terminal.watch(f"{target} {format}", job.stop - job.start, screen.Screen(file=sys.stderr)) as bar:
+            try:
+                found = swept(job, executor, kept.checkpoint, done=lambda r: bar.advance(r.stop - r.start))
+            except KeyboardInterrupt:
+                raise UsageError(kept.left()) from None
+        seconds = time.monotonic() - began
+        told = document(job, environment, how, found, workers=count, started=started, seconds=seconds)
+        if json is not None:
+            doc.write(told, json)
+        kept.finished(complete=not found.failed)
+        if json is None or not files.is_standard_output(json):
+            terminal.render(told, screen.Screen())
+        return told.exit_code
+
+
+@contextmanager
+def _ahead(limits: Limits, scheduler: str | None) -> Iterator[None]:
+    """What probes the target, and the first of what sweeps it, load torch while this process loads the rest."""
+    from polyref.subject.child import WORKER as PROBING  # noqa: PLC0415
+    from polyref.subject.slot import prepared  # noqa: PLC0415
+    from polyref.sweep.hand import WORKER as SWEEPING  # noqa: PLC0415
+
+    if scheduler is not None:
+        yield
+        return
+    memory = limits.memory_bytes
+    with prepared(module=PROBING, memory_bytes=memory), prepared(module=SWEEPING, memory_bytes=memory):
+        yield

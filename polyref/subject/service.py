@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import ctypes
 import fcntl
+import gc
 import os
 import resource
 import signal
@@ -76,6 +77,20 @@ def _moved_up(fd: int) -> int:
         return fd
     os.close(fd)
     return moved
+
+
+@contextlib.contextmanager
+def loading() -> Iterator[None]:
+    """Import torch in the block, ahead of the parent's first message, which may be a while in coming.
+
+    A module that is not found is none of this: it may be found by the path that the parent will name.
+    """
+    # Nothing that torch makes while it is imported is garbage, and to look for some would take a tenth of the time.
+    gc.disable()
+    with contextlib.suppress(ModuleNotFoundError):
+        yield
+    gc.freeze()
+    gc.enable()
 
 
 def confine(memory_bytes: int, *, parent: int) -> None:

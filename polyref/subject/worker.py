@@ -6,8 +6,6 @@ standard output, which belongs to the subject. It ends when its parent does.
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import re
 import sys
 import time
@@ -22,7 +20,7 @@ from polyref.subject.manner import PLAIN, Manner
 from polyref.subject.observation import Observation
 from polyref.subject.overrides import Forms
 from polyref.subject.said import one_line
-from polyref.subject.service import Log, Pipes, serve_parent
+from polyref.subject.service import Log, Pipes, loading, serve_parent
 
 #: How torch's allocator says that memory has run out, in an exception that is no MemoryError.
 _NO_MEMORY = re.compile(r"^(MemoryError|.*(can't allocate memory|not enough memory|out of memory))", re.IGNORECASE)
@@ -35,8 +33,10 @@ def says_no_memory(error: str) -> bool:
 
 def serve(pipes: Pipes) -> None:
     """Answer the parent until it closes its end."""
-    with contextlib.suppress(ModuleNotFoundError):  # it may be found by the path that the parent will name
-        _load_torch()
+    # Before the target: what is measured with is bound to torch's own functions, whatever the target replaces.
+    with loading():
+        import polyref.subject.chance  # noqa: PLC0415 -- the parent does without torch
+        import polyref.subject.probe  # noqa: F401, PLC0415
     lines = pipes.lines()
     first = next(lines, None)
     if first is None:
@@ -44,7 +44,7 @@ def serve(pipes: Pipes) -> None:
     opened = _opened(pipes, wire.decode(first)["open"])
     if opened is None:
         return
-    from polyref.subject.state import seeded_otherwise  # noqa: PLC0415 -- see _load_torch
+    from polyref.subject.state import seeded_otherwise  # noqa: PLC0415 -- loaded already
 
     runner, state, log = opened
     for line in lines:
@@ -71,26 +71,10 @@ def serve(pipes: Pipes) -> None:
         pipes.send(seen)
 
 
-def _load_torch() -> None:
-    """Load torch, and what is bound to it.
-
-    It is slow, and the client's process does without it. It is done before anything is asked, as whoever starts this
-    process may not know yet what that will be; and before the target is loaded, so that what is measured with is
-    torch's own, whatever the target replaces.
-    """
-    # Nothing that torch makes while it is imported is garbage, and to look for some would take a tenth of the time.
-    gc.disable()
-    from polyref.subject import chance, local, probe, state  # noqa: F401, PLC0415
-
-    gc.freeze()
-    gc.enable()
-
-
 def _opened(pipes: Pipes, request: dict[str, Any]) -> Any:
     """Load the target and find or take over its convention; None if it is refused, and then the parent knows why."""
     sys.path.extend(p for p in request["path"] if p not in sys.path)
-    _load_torch()
-    import torch  # noqa: PLC0415 -- see there
+    import torch  # noqa: PLC0415 -- loaded already
 
     from polyref.subject.chance import SeededSubject  # noqa: PLC0415
     from polyref.subject.local import environment  # noqa: PLC0415

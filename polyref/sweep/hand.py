@@ -9,10 +9,12 @@ from polyref.report import structs
 from polyref.subject import wire
 from polyref.subject.child import Child, ChildGone
 from polyref.subject.said import first_line
-from polyref.subject.slot import Slot
+from polyref.subject.slot import slot
 from polyref.sweep.job import Job, Range
 from polyref.sweep.tally import Tally
 
+#: What a child runs.
+WORKER = "polyref.sweep.worker"
 #: What a child may take to start: to import torch and the target, and to make the tables of radii.
 _TO_START = 120.0
 
@@ -58,7 +60,8 @@ class Hand:
     def __init__(self, job: Job, *, seconds: float, memory_bytes: int) -> None:
         self._opening = wire.encode({"open": msgspec.to_builtins(job)})
         self._seconds = seconds
-        self._slot = Slot(module="polyref.sweep.worker", memory_bytes=memory_bytes)
+        self._slot = slot(module=WORKER, memory_bytes=memory_bytes)
+        self._opened = False
         self._unstarted = 0
 
     def sweep(self, wanted: Range) -> Swept | Failed:
@@ -97,13 +100,15 @@ class Hand:
 
     def _running(self) -> Child:
         child = self._slot.child
-        if child is not None:
+        if child is not None and self._opened:
             return child
-        child = self._slot.start()
+        self._opened = False
+        child = child or self._slot.start()
         child.send(self._opening)
         reply = child.message(_TO_START, "opened", "refused")
         if reply["event"] == "refused":
             raise UsageError(reply["message"])
+        self._opened = True
         return child
 
     def close(self) -> None:

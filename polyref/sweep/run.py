@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from polyref.subject.limits import check_count
+from polyref.subject.limits import check_count, cores
 from polyref.sweep.checkpoint import Checkpoint
 from polyref.sweep.cluster import Cluster
 from polyref.sweep.hand import Failed, Swept
 from polyref.sweep.job import Job, Range
 from polyref.sweep.local import Executor, LocalPool
+
+#: Inputs that take as long as a process takes to start.
+_FOR_A_WORKER = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,10 @@ def executor_of(
     if scheduler is not None:
         cluster = Cluster(job, scheduler, seconds=seconds, memory_bytes=memory_bytes)
         return cluster, cluster.workers
-    count = min(workers if workers is not None else os.cpu_count() or 1, len(job.ranges))
-    check_count("--workers", count if workers is None else workers)
+    if workers is not None:
+        check_count("--workers", workers)
+    # To start one more is worth its while from so many inputs on.
+    count = min(workers or min(cores(), max((job.stop - job.start) // _FOR_A_WORKER, 1)), len(job.ranges))
     return LocalPool(job, workers=count, seconds=seconds, memory_bytes=memory_bytes), count
 
 

@@ -14,20 +14,22 @@ import msgspec
 from polyref.errors import UsageError
 from polyref.subject import wire
 from polyref.subject.load import load, parse_target
-from polyref.subject.service import Pipes, serve_parent
+from polyref.subject.service import Pipes, loading, serve_parent
 from polyref.sweep.job import Job, Range, source_digest
 
 
 def serve(pipes: Pipes) -> None:
     """Answer the parent until it closes its end."""
+    # Before the target: what is measured with is bound to torch's own functions, whatever the target replaces.
+    with loading():
+        import polyref.sweep.sweeper  # noqa: F401, PLC0415 -- the parent does without torch
     lines = pipes.lines()
     first = next(lines, None)
     if first is None:
         return
     job = msgspec.convert(wire.decode(first)["open"], Job)
     sys.path.extend(p for p in job.path if p not in sys.path)
-    # Before the target: what is measured with is bound to torch's own functions, whatever the target replaces.
-    from polyref.sweep.sweeper import Sweeper  # noqa: PLC0415
+    from polyref.sweep.sweeper import Sweeper  # noqa: PLC0415 -- loaded already
 
     try:
         loaded = load(parse_target(job.target))
@@ -44,7 +46,7 @@ def serve(pipes: Pipes) -> None:
 
 def _swept(sweeper: Any, wanted: Range) -> dict[str, Any]:
     """The answer to a request for a range."""
-    from polyref.sweep.sweeper import Raised  # noqa: PLC0415 -- as above
+    from polyref.sweep.sweeper import Raised  # noqa: PLC0415 -- as before
 
     try:
         tallies, seconds = sweeper.sweep(wanted)
