@@ -138,7 +138,7 @@ def _ends_alone(target: str, options: Options, death: Death) -> bool | None:
 
 
 def _audited(
-    target: str, runner: Audited, options: Options, meter: Meter, started: datetime, *, other: Other | None
+    target: str, runner: Audited, options: Options, meter: Meter, started: datetime, *, other: Other | None = None
 ) -> doc.Document:
     clock = time.monotonic()
     formats = audited_formats(runner.convention, options)
