@@ -46,7 +46,7 @@ def serve(pipes: Pipes) -> None:
 
 def _swept(sweeper: Any, wanted: Range) -> dict[str, Any]:
     """The answer to a request for a range."""
-    from polyref.sweep.sweeper import Raised  # noqa: PLC0415 -- as before
+    from polyref.sweep.sweeper import Raised  # noqa: PLC0415 -- loaded already
 
     try:
         tallies, seconds = sweeper.sweep(wanted)

@@ -1,4 +1,4 @@
-"""What an audit must leave in the process that asks for it as it was."""
+"""What an audit must leave in the process that asks for it as it was, and the processes that it starts there."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import scipy.optimize  # noqa: F401 -- it adds warning filters when it is imported, which an audit may be the first to do
 import torch
+
+from polyref.subject.child import WORKER
 
 
 def parent_state() -> dict[str, Any]:
@@ -33,3 +35,14 @@ def parent_state() -> dict[str, Any]:
         "descriptors": sorted(os.listdir("/proc/self/fd")),
         "children": sorted(p.read_text() for p in Path("/proc/self/task").glob("*/children") if p.read_text()),
     }
+
+
+def workers() -> set[int]:
+    """The direct children of this process that run a subject, zombies included."""
+    found = set()
+    for task in Path("/proc/self/task").iterdir():
+        for pid in map(int, (task / "children").read_text().split()):
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            if WORKER.encode() in command or not command:
+                found.add(pid)
+    return found

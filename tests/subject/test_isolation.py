@@ -17,27 +17,17 @@ from polyref.subject import Limits, LocalSubject, NoConvention, ReturnsNothing, 
 from polyref.subject.worker import says_no_memory
 from subject import zoo
 from subject.cases import PRINTED, case
+from subject.parent import workers
 
 TARGET = "subject.misbehaving:by_class_count"
 GENTLE = Limits(seconds_per_case=60.0, memory_bytes=1 << 30, restarts=100)
 
 
-def children() -> set[int]:
-    """The direct children of this process that are workers, zombies included."""
-    found = set()
-    for task in Path("/proc/self/task").iterdir():
-        for pid in map(int, (task / "children").read_text().split()):
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
-            if b"polyref.subject.worker" in command or not command:
-                found.add(pid)
-    return found
-
-
 @pytest.fixture(scope="module", autouse=True)
 def nothing_left_behind():
-    before = children()
+    before = workers()
     yield
-    assert children() <= before, "processes are left"
+    assert workers() <= before, "processes are left"
 
 
 def gone(pid: int) -> bool:

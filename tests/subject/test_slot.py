@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,69 +16,61 @@ from polyref.subject.child import WORKER
 from polyref.subject.client import Subject
 from polyref.subject.limits import DEFAULT_LIMITS
 from polyref.subject.slot import Slot, prepared, slot
+from subject.parent import workers
 
 MEMORY = DEFAULT_LIMITS.memory_bytes
 LOSS = "import torch\ndef loss(logits, labels):\n    return torch.nn.functional.cross_entropy(logits, labels)\n"
 
 
-def workers() -> set[str]:
-    """The processes of subjects that this one has started and not ended."""
-    found = set()
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
-            if int(parent) == os.getpid() and WORKER.encode() in (process / "cmdline").read_bytes():
-                found.add(process.name)
-    return found
-
-
-@pytest.fixture(autouse=True)
-def _none_left() -> Iterator[None]:
+@pytest.fixture(autouse=True, name="before")
+def _before() -> Iterator[set[int]]:
+    """The processes that other tests have left running; a test leaves no more."""
     before = workers()
-    yield
+    yield before
     assert workers() <= before
     assert not slots._prepared
 
 
-def test_the_first_slot_of_its_kind_takes_the_child() -> None:
+def test_the_first_slot_of_its_kind_takes_the_child(before: set[int]) -> None:
     with prepared(module=WORKER, memory_bytes=MEMORY):
-        (there,) = workers()
+        (there,) = workers() - before
         other = slot(module=WORKER, memory_bytes=MEMORY + 1)
         assert other.child is None
         first = slot(module=WORKER, memory_bytes=MEMORY)
         assert first.child is not None
         second = slot(module=WORKER, memory_bytes=MEMORY)
         assert second.child is None
-    assert workers() == {there}  # who took it ends it
+    assert workers() - before == {there}  # who took it ends it
     first.close()
 
 
-def test_a_slot_that_nobody_holds_ends_its_child() -> None:
+def test_a_slot_that_nobody_holds_ends_its_child(before: set[int]) -> None:
     held = Slot(module=WORKER, memory_bytes=MEMORY)
     held.start()
-    assert workers()
+    assert workers() - before
     del held
-    assert not workers()
+    assert not workers() - before
 
 
-def test_a_prepared_child_that_has_died_is_not_taken(tmp_path: Path) -> None:
+def test_a_prepared_child_that_has_died_is_not_taken(tmp_path: Path, before: set[int]) -> None:
     (tmp_path / "loss.py").write_text(LOSS)
     with prepared(module=WORKER, memory_bytes=MEMORY):
-        (there,) = workers()
-        os.kill(int(there), signal.SIGKILL)
-        while workers():
-            time.sleep(0.01)
+        (there,) = workers() - before
+        os.kill(there, signal.SIGKILL)
+        os.waitid(os.P_PID, there, os.WEXITED | os.WNOWAIT)
         with Subject.open(f"{tmp_path / 'loss.py'}:loss") as subject:
             assert subject.name == "loss"
 
 
-def test_a_command_that_is_refused_leaves_no_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_that_is_refused_leaves_no_child(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: set[int]
+) -> None:
     for folder in ("before", "after"):
         (tmp_path / folder).mkdir()
     (tmp_path / "after" / "loss.py").write_text(LOSS)
     monkeypatch.chdir(tmp_path / "before")
     assert run(["audit", "loss.py:loss", "--formats", "nonsense"]) == 2
-    assert not workers()
+    assert not workers() - before
     monkeypatch.chdir(tmp_path / "after")
     with Subject.open("loss.py:loss") as subject:
         assert subject.name == "loss"
